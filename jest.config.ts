@@ -1,0 +1,45 @@
+/** @jest-config-loader esbuild-register */
+import type { Config } from 'jest';
+
+/** The matrix runs the suite once more with the next undici in place of the one we depend on. */
+const undici: Record<string, string> =
+  process.env.HEADRACE_UNDICI === '8' ? { '^undici$': 'undici8' } : {};
+
+const config: Config = {
+  testEnvironment: 'node',
+  testMatch: ['**/__tests__/**/*.test.ts'],
+  // Installed copies of Node and of the package are no part of the project.
+  modulePathIgnorePatterns: ['<rootDir>/.cache/', '<rootDir>/dist/', '<rootDir>/bench/'],
+  testTimeout: 15_000,
+  transform: {
+    '^.+\\.ts$': [
+      '@swc/jest',
+      {
+        swcrc: false,
+        jsc: {
+          parser: { syntax: 'typescript' },
+          target: 'es2022',
+          transform: { useDefineForClassFields: true },
+        },
+        module: { type: 'commonjs' },
+      },
+    ],
+  },
+  moduleNameMapper: {
+    '^headrace$': '<rootDir>/src/index.ts',
+    // Our imports say `.js`, as the build needs it. The file itself comes first, so packages that
+    // require their own `.js` files get exactly those.
+    '^(\\.{1,2}/.*)\\.js$': ['$1.js', '$1.ts'],
+    ...undici,
+  },
+  testResultsProcessor: '<rootDir>/.ci/fail-on-open-handles.cjs',
+  collectCoverageFrom: ['src/**/*.ts'],
+  coverageDirectory: 'coverage',
+  coverageReporters: ['text', 'html', 'lcov'],
+  coverageThreshold: {
+    global: { lines: 95, statements: 95, functions: 95, branches: 90 },
+  },
+};
+
+// Not `export default`: Node >= 22.18 loads this file itself, and says so when it is no CommonJS.
+module.exports = config;
