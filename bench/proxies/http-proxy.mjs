@@ -1,0 +1,8 @@
+import httpProxy from 'http-proxy';
+import { agent } from './lib/agent.mjs';
+import { serve, upstream } from './lib/serve.mjs';
+
+const proxy = httpProxy.createProxyServer({ target: upstream, changeOrigin: true, agent });
+proxy.on('error', (_error, _req, res) => res.writeHead(502).end());
+
+serve((req, res) => proxy.web(req, res));
