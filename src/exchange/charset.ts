@@ -1,0 +1,28 @@
+const CHARSET = /;\s*charset\s*=\s*"?([^\s";]+)"?/i;
+
+/** The charset that a `Content-Type` names, in lower case. */
+export function charsetOf(contentType: string | undefined): string | undefined {
+  return contentType === undefined ? undefined : CHARSET.exec(contentType)?.[1]?.toLowerCase();
+}
+
+/** A `Content-Type` of which the charset, where it names one, is UTF-8: what text is sent as. */
+export function asUtf8(contentType: string): string {
+  return contentType.replace(CHARSET, '; charset=utf-8');
+}
+
+/** Text in the charset that a `Content-Type` names; UTF-8 where it names none or an unknown one. */
+export function decodeText(body: Buffer, contentType: string | undefined): string {
+  const charset = charsetOf(contentType);
+  if (charset === undefined || charset === 'utf-8' || charset === 'utf8')
+    return body.toString('utf8');
+  try {
+    return new TextDecoder(charset).decode(body);
+  } catch {
+    return body.toString('utf8');
+  }
+}
+
+/** Whether a `Content-Type` is JSON: `application/json`, `text/json` or any `+json`. */
+export function isJson(contentType: string | undefined): boolean {
+  return contentType !== undefined && /^[^;]*[/+]json\s*(?:;|$)/i.test(contentType);
+}

@@ -1,0 +1,295 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Upstream } from '../upstreams/upstream.js';
+import { ClientClosedError, type ProxyError } from './errors.js';
+import { HeaderOverlay } from './header-overlay.js';
+import type { UpstreamResponse } from './upstream-response.js';
+
+declare global {
+  namespace Express {
+    interface Locals {
+      /** The exchange that headrace's pieces share. It is there once the first of them has run. */
+      proxy: Exchange;
+    }
+  }
+}
+
+/** What Express and Connect hand on; a bare `node:http` server has none. */
+export type Next = (error?: unknown) => void;
+
+/** A middleware of headrace: fit for Express, Connect and a bare `node:http` server. */
+export type Handler = (req: IncomingMessage, res: ServerResponse, next?: Next) => void;
+
+/** Sends the request once and resolves at the head of the response. */
+export type Send = () => Promise<UpstreamResponse>;
+
+/** A wrapper round the upstream call. The first one registered is the outermost. */
+export type Around = (exchange: Exchange, send: Send) => Promise<UpstreamResponse>;
+
+/** An edit of the response, run before its head is sent. */
+export type ResponseEdit = (
+  response: UpstreamResponse,
+  req: IncomingMessage,
+  res: ServerResponse,
+) => void | Promise<void>;
+
+/** One try at an upstream. Times are of `performance.now()`. */
+export interface Attempt {
+  readonly upstream: Upstream;
+  /** When the try began. */
+  readonly startedAt: number;
+  /** When the head of the response came; `undefined` when none did. */
+  headAt: number | undefined;
+  /** The status of the response; `undefined` when none came. */
+  status: number | undefined;
+  /** How the try failed. After a status: in the middle of the body. */
+  error: ProxyError | undefined;
+}
+
+/** How an exchange can end. */
+export type OutcomeType = 'completed' | 'failed' | 'client-closed' | 'upgraded';
+
+/** How an exchange ended. It reads as its type: `` `${exchange.outcome}` `` is `completed`. */
+export class Outcome {
+  constructor(
+    readonly type: OutcomeType,
+    /** Body bytes that went from the client to the upstream. */
+    readonly bytesSent: number,
+    /** Body bytes that came from the upstream. */
+    readonly bytesReceived: number,
+    /** From the making of the exchange to its end. */
+    readonly durationMs: number,
+    /** Why it did not complete. */
+    readonly error: unknown = undefined,
+  ) {}
+
+  toString(): OutcomeType {
+    return this.type;
+  }
+}
+
+/** What is under way for an exchange and has to end with it. The transport's attempts are such. */
+export interface InFlight {
+  /** The client has gone, or nobody wants the result any more. */
+  abandon(): void;
+  /** The client has taken what it was sent and wants more. */
+  resume(): void;
+}
+
+/**
+ * What the pieces of one pipeline share about one request: the edits to it, where it goes, what wraps
+ * the call, what came back and how it ended. It lives on `res.locals.proxy`.
+ */
+export class Exchange {
+  readonly req: IncomingMessage;
+  readonly res: ServerResponse;
+  /** Edits to the request header, over the live `req.headers`. */
+  readonly headers: HeaderOverlay;
+  /** Where the request goes. `loadBalancer()`, `proxyPass(target)` or your own middleware sets it. */
+  upstream: Upstream | undefined = undefined;
+  /** Every try so far, in order. */
+  readonly attempts: Attempt[] = [];
+  /** The response that `proxyPass({ hold: true })` holds for the middleware after it. */
+  response: UpstreamResponse | undefined = undefined;
+  /** How it ended; `undefined` while it goes on. */
+  outcome: Outcome | undefined = undefined;
+  /** When the exchange was made, of `performance.now()`. */
+  readonly startedAt: number = performance.now();
+  /** Body bytes that have gone to the upstream. */
+  bytesSent = 0;
+  /** Body bytes that have come from the upstream. */
+  bytesReceived = 0;
+  /**
+   * What `rewriteUrl()` cut from the front of the path and what it put there, for the pieces that
+   * have to find the way back.
+   */
+  rewritten: { readonly from: string; readonly to: string } | undefined = undefined;
+  /**
+   * What has to end when the client goes.
+   *
+   * @internal
+   */
+  inFlight: InFlight | undefined = undefined;
+
+  /**
+   * What went to `next(err)`, until a later answer of an upstream makes up for it.
+   *
+   * @internal
+   */
+  failure: unknown = undefined;
+
+  #method: string | undefined = undefined;
+  #path: string | undefined = undefined;
+  readonly #wrappers: Around[] = [];
+  readonly #edits: ResponseEdit[] = [];
+  #editsRun = 0;
+  #listeners: ((exchange: Exchange) => void)[] | undefined = undefined;
+  #watched = false;
+
+  constructor(req: IncomingMessage, res: ServerResponse) {
+    this.req = req;
+    this.res = res;
+    this.headers = new HeaderOverlay(req);
+  }
+
+  /** The method that will be sent; the live `req.method` until it is set. */
+  get method(): string {
+    return this.#method ?? this.req.method ?? 'GET';
+  }
+
+  set method(method: string) {
+    this.#method = method;
+  }
+
+  /** Path and query that will be sent, text as the client wrote it; the live `req.url` until set. */
+  get path(): string {
+    return this.#path ?? this.req.url ?? '/';
+  }
+
+  set path(path: string) {
+    this.#path = path;
+  }
+
+  /** Registers a wrapper round the upstream call. The first registered is the outermost. */
+  around(wrapper: Around): void {
+    this.#wrappers.push(wrapper);
+  }
+
+  /** Registers an edit of the response. Edits run in the order in which they were registered. */
+  onResponse(edit: ResponseEdit): void {
+    this.#edits.push(edit);
+  }
+
+  /** Calls back once when the outcome is known, at once if it is. For logs, metrics and limits. */
+  onOutcome(listener: (exchange: Exchange) => void): void {
+    if (this.outcome !== undefined) {
+      notify(listener, this);
+    } else {
+      this.watch();
+      this.#listeners ??= [];
+      this.#listeners.push(listener);
+    }
+  }
+
+  /** The registered wrappers, outermost first. */
+  get wrappers(): readonly Around[] {
+    return this.#wrappers;
+  }
+
+  /**
+   * Runs the edits that have not been run on this response. Gives a promise only when an edit did.
+   *
+   * @internal
+   */
+  edit(response: UpstreamResponse): void | Promise<void> {
+    while (this.#editsRun < this.#edits.length) {
+      const edit = this.#edits[this.#editsRun++] as ResponseEdit;
+      const pending = edit(response, this.req, this.res);
+      if (pending !== undefined) return this.#editOn(pending, response);
+    }
+  }
+
+  /**
+   * Forgets which edits ran: another response is to come.
+   *
+   * @internal
+   */
+  restartEdits(): void {
+    this.#editsRun = 0;
+  }
+
+  async #editOn(pending: Promise<void>, response: UpstreamResponse): Promise<void> {
+    await pending;
+    await this.edit(response);
+  }
+
+  /** Whether the client can still be answered. */
+  get open(): boolean {
+    return !this.res.destroyed && this.outcome === undefined;
+  }
+
+  /**
+   * Notes how the exchange ended, once.
+   *
+   * @internal
+   */
+  settle(type: OutcomeType, error?: unknown): void {
+    if (this.outcome !== undefined) return;
+    const durationMs = performance.now() - this.startedAt;
+    this.outcome = new Outcome(type, this.bytesSent, this.bytesReceived, durationMs, error);
+    const listeners = this.#listeners;
+    if (listeners === undefined) return;
+    this.#listeners = undefined;
+    for (const listener of listeners) notify(listener, this);
+  }
+
+  /**
+   * Listens for the end of the answer: that is when outcome and whatever is in flight are settled.
+   *
+   * @internal
+   */
+  watch(): void {
+    if (this.#watched) return;
+    this.#watched = true;
+    this.res.on('close', onAnswerClosed);
+  }
+
+  /** The exchange as a log line has it. */
+  toJSON(): object {
+    return {
+      method: this.method,
+      path: this.path,
+      headers: this.headers.toJSON(),
+      upstream: this.upstream?.url,
+      attempts: this.attempts.map(({ upstream, startedAt, headAt, status, error }) => ({
+        upstream: upstream.url,
+        startedAt,
+        headAt,
+        status,
+        error: error?.code,
+      })),
+      response: this.response && { status: this.response.status, headers: this.response.headers },
+      outcome: this.outcome && { ...this.outcome, error: codeOf(this.outcome.error) },
+    };
+  }
+}
+
+/** The exchange of a request; made, and `res.locals` with it, when it is missing. */
+export function exchangeOf(req: IncomingMessage, res: ServerResponse): Exchange {
+  const answer = res as ServerResponse & { locals?: { proxy?: Exchange } };
+  let { locals } = answer;
+  if (locals === undefined) {
+    locals = {};
+    answer.locals = locals;
+  }
+  let exchange = locals.proxy;
+  if (exchange === undefined) {
+    exchange = new Exchange(req, res);
+    locals.proxy = exchange;
+  }
+  return exchange;
+}
+
+/** One function for all answers: a listener of their own for each would cost a closure a request. */
+function onAnswerClosed(this: ServerResponse): void {
+  const exchange = (this as ServerResponse & { locals: { proxy: Exchange } }).locals.proxy;
+  if (this.writableFinished) {
+    exchange.settle(exchange.failure === undefined ? 'completed' : 'failed', exchange.failure);
+  } else if (exchange.outcome === undefined) {
+    exchange.settle('client-closed', new ClientClosedError({ upstream: exchange.upstream }));
+  }
+  exchange.response?.discard();
+  exchange.inFlight?.abandon();
+}
+
+/** A listener that throws must not take the request, let alone the process, with it. */
+function notify(listener: (exchange: Exchange) => void, exchange: Exchange): void {
+  try {
+    listener(exchange);
+  } catch (error) {
+    process.emitWarning(error instanceof Error ? error : new Error(String(error)));
+  }
+}
+
+function codeOf(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined;
+}

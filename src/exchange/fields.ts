@@ -1,0 +1,145 @@
+/**
+ * What the proxy knows about header fields by name. One owner for the hop-by-hop list and for every
+ * other list of names, so that request, response, interim responses and trailers cannot disagree.
+ */
+
+/** Plain end-to-end field. */
+export const PLAIN = 0;
+/** Meant for one connection only (RFC 9110, 7.6.1): never crosses, in either direction. */
+export const HOP_BY_HOP = 1;
+/** Framing and routing that the transport writes itself: host, content-length, expect. */
+export const OWNED = 2;
+/** An HTTP/2 pseudo field. */
+export const PSEUDO = 4;
+/** Its name has characters that CGI-style upstreams fold into dashes: see {@link FieldInfo.alias}. */
+export const ALIASED = 8;
+/** Further lines add to those already there; every other field is replaced as a whole. */
+export const LIST = 16;
+
+/** What is known of one spelling of a field name. */
+export interface FieldInfo {
+  readonly lower: string;
+  readonly flags: number;
+  /**
+   * The name a CGI-style upstream reads this one as: `X_Forwarded_For` reaches an application as
+   * `HTTP_X_FORWARDED_FOR`, like the real one. The same as `lower` for names without odd characters.
+   */
+  readonly alias: string;
+}
+
+/** Fields that describe one hop (RFC 9110, 7.6.1 and its appendix of legacy names). */
+export const HOP_BY_HOP_FIELDS: readonly string[] = [
+  'connection',
+  'proxy-connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+];
+
+const OWNED_FIELDS: readonly string[] = ['host', 'content-length', 'expect'];
+
+/** Fields by which proxies tell who the client is; replaced or dropped when the peer is not trusted. */
+const FORWARDING_FIELDS: readonly string[] = [
+  'forwarded',
+  'x-real-ip',
+  'x-client-ip',
+  'true-client-ip',
+];
+
+/** Trailers that must not carry framing, routing, authentication or content facts (RFC 9110, 6.5.1). */
+const FORBIDDEN_TRAILERS = new Set([
+  ...HOP_BY_HOP_FIELDS,
+  ...OWNED_FIELDS,
+  'age',
+  'authorization',
+  'cache-control',
+  'content-encoding',
+  'content-range',
+  'content-type',
+  'cookie',
+  'date',
+  'location',
+  'max-forwards',
+  'range',
+  'retry-after',
+  'set-cookie',
+  'vary',
+  'www-authenticate',
+]);
+
+const LIST_FIELDS: readonly string[] = [
+  'set-cookie',
+  'vary',
+  'link',
+  'www-authenticate',
+  'server-timing',
+  'via',
+];
+
+const ODD_CHARACTERS = /[^a-z0-9-]/;
+const MAX_REMEMBERED = 2_048;
+const remembered = new Map<string, FieldInfo>();
+
+/** Looks a spelling up. The answers are remembered, up to a bound that no client can pass. */
+export function fieldInfo(spelling: string): FieldInfo {
+  return remembered.get(spelling) ?? classify(spelling);
+}
+
+function classify(spelling: string): FieldInfo {
+  const lower = spelling.toLowerCase();
+  const pseudo = lower.startsWith(':');
+  const odd = !pseudo && ODD_CHARACTERS.test(lower);
+  let flags = PLAIN;
+  if (HOP_BY_HOP_FIELDS.includes(lower)) flags |= HOP_BY_HOP;
+  if (OWNED_FIELDS.includes(lower)) flags |= OWNED;
+  if (LIST_FIELDS.includes(lower)) flags |= LIST;
+  if (pseudo) flags |= PSEUDO;
+  if (odd) flags |= ALIASED;
+  const info = { lower, flags, alias: odd ? lower.replace(/[^a-z0-9]/g, '-') : lower };
+  if (remembered.size < MAX_REMEMBERED) remembered.set(spelling, info);
+  return info;
+}
+
+/** Whether a CGI-style alias would be taken for a field that proxies set, strip or frame with. */
+export function isReservedAlias(alias: string): boolean {
+  return (fieldInfo(alias).flags & (HOP_BY_HOP | OWNED)) !== 0 || isForwardingField(alias);
+}
+
+/** Whether a lower-case name is one of those that tell who the client is. */
+export function isForwardingField(lower: string): boolean {
+  return lower.startsWith('x-forwarded-') || FORWARDING_FIELDS.includes(lower);
+}
+
+/** Whether a field may be sent after the body. */
+export function isAllowedTrailer(lower: string): boolean {
+  return !FORBIDDEN_TRAILERS.has(lower) && !isForwardingField(lower);
+}
+
+/**
+ * The fields that `Connection` nominates as hop-by-hop, in lower case, without the plain options;
+ * `undefined` in the usual case that there are none.
+ */
+export function nominated(connection: string | undefined): string[] | undefined {
+  if (connection === undefined || connection === 'keep-alive' || connection === 'close')
+    return undefined;
+  let names: string[] | undefined;
+  for (const token of connection.split(',')) {
+    const name = token.trim().toLowerCase();
+    if (name === '' || name === 'close' || fieldInfo(name).flags & HOP_BY_HOP) continue;
+    names ??= [];
+    names.push(name);
+  }
+  return names;
+}
+
+const TRAILERS = /(?:^|,)[ \t]*trailers[ \t]*(?:$|,|;)/i;
+
+/** Whether a `TE` value says that trailers are welcome: the one meaning of it that may be passed on. */
+export function acceptsTrailers(te: string): boolean {
+  return te === 'trailers' || TRAILERS.test(te);
+}

@@ -1,0 +1,315 @@
+import type { ServerResponse } from 'node:http';
+import { Duplex, pipeline, Readable } from 'node:stream';
+import type { ReadableStream, TransformStream } from 'node:stream/web';
+import type { Upstream } from '../upstreams/upstream.js';
+import { asUtf8, charsetOf, decodeText, isJson } from './charset.js';
+import { decode, decoders } from './content-coding.js';
+import type { Attempt } from './exchange.js';
+import { HeaderList, type HeadersInit } from './header-list.js';
+
+/** What a body can be replaced with. Objects are sent as JSON. */
+export type BodyInit = string | Uint8Array | Readable | ReadableStream | object;
+
+/** What a response of one's own is made from: `new UpstreamResponse({ status: 200, body: 'hi' })`. */
+export interface ResponseInit {
+  /** @default 200 */
+  readonly status?: number | undefined;
+  /** The reason phrase; the usual one of the status when it is not given. */
+  readonly statusText?: string | undefined;
+  readonly headers?: HeadersInit | undefined;
+  readonly body?: BodyInit | undefined;
+  /** The upstream it stands for, if any. */
+  readonly upstream?: Upstream | undefined;
+}
+
+/** Writes the head of a response; `length` is that of the body, where it is known. */
+export type WriteHead = (res: ServerResponse, response: UpstreamResponse, length?: number) => void;
+
+/** Where the bytes of the body are. */
+export type Content =
+  /** Still coming from the upstream, untouched. */
+  | { readonly at: 'wire' }
+  /** Taken by `stream()`; somebody else reads them. */
+  | { readonly at: 'taken'; readonly stream: Readable }
+  /** Read into memory as they came, content coding included. */
+  | { readonly at: 'memory'; readonly bytes: Buffer }
+  /** Replaced by bytes. */
+  | { readonly at: 'edit'; readonly bytes: Buffer }
+  /** Replaced by a stream. */
+  | { readonly at: 'stream'; readonly stream: Readable }
+  /** Released. */
+  | { readonly at: 'nowhere' };
+
+const WIRE: Content = { at: 'wire' };
+const NOWHERE: Content = { at: 'nowhere' };
+
+/** Header fields that describe the bytes of one representation and are wrong once those change. */
+const STALE = [
+  'content-encoding',
+  'content-md5',
+  'content-digest',
+  'repr-digest',
+  'digest',
+  'etag',
+  'accept-ranges',
+  'trailer',
+];
+
+/**
+ * The response of an upstream, as edits see it: its head to change, its body to read, replace or pipe
+ * through a transform. Until the body is asked for, it streams past without being looked at.
+ */
+export class UpstreamResponse {
+  /** The reason phrase that will be sent; empty for the usual one. */
+  statusText: string;
+  /** The header that will be sent; hop-by-hop fields are gone already. */
+  headers: HeaderList;
+  /** The upstream that answered. */
+  readonly upstream: Upstream | undefined;
+  /** The try that led to this response. */
+  readonly attempt: Attempt | undefined = undefined;
+  /** Whether there can be a body at all: not for HEAD, 204 and 304. */
+  hasBody: boolean;
+  /**
+   * The longest body that `text()`, `json()` and `buffer()` take, before and after decoding.
+   *
+   * @default 10_485_760
+   */
+  maxBodyBytes = 10_485_760;
+
+  #status: number;
+  #content: Content = WIRE;
+  /** The decoded bytes of what was read into memory. */
+  #plain: Promise<Buffer> | undefined = undefined;
+
+  constructor({ status = 200, statusText = '', headers, body, upstream }: ResponseInit = {}) {
+    this.#status = status;
+    this.statusText = statusText;
+    this.headers = HeaderList.from(headers);
+    this.upstream = upstream;
+    this.hasBody = !forbidsBody(status);
+    if (body !== undefined) this.#replace(body);
+  }
+
+  /** The status that will be sent. A new one comes with its usual reason phrase. */
+  get status(): number {
+    return this.#status;
+  }
+
+  set status(status: number) {
+    if (!Number.isInteger(status) || status < 200 || status > 599) {
+      throw new RangeError(`response.status must be a final HTTP status, received ${status}`);
+    }
+    this.#status = status;
+    this.statusText = '';
+  }
+
+  /** The whole body as text, decoded, in the charset that `Content-Type` names. */
+  async text(): Promise<string> {
+    return decodeText(await this.buffer(), this.headers.get('content-type'));
+  }
+
+  /**
+   * The whole body, parsed as JSON. Where there can be no body (HEAD, 204, 304) there is nothing to
+   * parse: the edit ends here, quietly, and what it changed in the head stands.
+   */
+  async json(): Promise<unknown> {
+    if (!this.hasBody) throw new NoBody();
+    return JSON.parse(await this.text());
+  }
+
+  /**
+   * The whole body, decoded.
+   *
+   * @throws RangeError when it is longer than `maxBodyBytes`.
+   */
+  buffer(): Promise<Buffer> {
+    this.#plain ??= this.#read();
+    return this.#plain;
+  }
+
+  /**
+   * The body as a stream of decoded bytes. It is yours then: assign `body` for something to be sent.
+   */
+  stream(): Readable {
+    const content = this.#content;
+    if (content.at === 'memory' || content.at === 'edit') return Readable.from([content.bytes]);
+    if (!this.hasBody) return Readable.from([]);
+    const stream = decoded(
+      this.#open(),
+      content.at === 'wire' ? this.headers.get('content-encoding') : undefined,
+    );
+    this.#content = { at: 'taken', stream };
+    return stream;
+  }
+
+  /** What was assigned; `undefined` while the upstream's own body stands. */
+  get body(): BodyInit | undefined {
+    const content = this.#content;
+    if (content.at === 'edit') return content.bytes;
+    return content.at === 'stream' ? content.stream : undefined;
+  }
+
+  /**
+   * Replaces the body. `Content-Length` becomes right, and fields that described the old bytes go:
+   * `Content-Encoding`, `ETag`, digests, `Accept-Ranges`. Set your own after the body.
+   */
+  set body(body: BodyInit) {
+    this.#dropUnread(body);
+    for (const name of STALE) this.headers.delete(name);
+    this.#replace(body);
+  }
+
+  /** Sends the decoded body through a transform, chunk by chunk, without holding it. */
+  pipeThrough(transform: Duplex | TransformStream): void {
+    const duplex = transform instanceof Duplex ? transform : Duplex.fromWeb(transform as never);
+    this.body = pipeline(this.stream(), duplex, ignore) as Duplex;
+  }
+
+  /** Releases the response without sending it: drops the rest of its body, frees its connection. */
+  discard(): void {
+    const content = this.#content;
+    this.#content = NOWHERE;
+    if (content.at === 'taken' || content.at === 'stream') content.stream.destroy();
+    this.release();
+  }
+
+  /**
+   * Where the body is now.
+   *
+   * @internal
+   */
+  get content(): Content {
+    return this.#content;
+  }
+
+  /**
+   * Sends what comes over the wire to the client, head and all. A response without a wire is empty.
+   *
+   * @internal
+   */
+  relayTo(res: ServerResponse, writeHead: WriteHead): void {
+    writeHead(res, this, 0);
+    res.end();
+  }
+
+  /** The bytes on the wire as a stream. A response without a wire has none. */
+  protected wire(): Readable {
+    return Readable.from([]);
+  }
+
+  /** Lets go of the wire, however far it was read. */
+  protected release(): void {}
+
+  #open(): Readable {
+    const content = this.#content;
+    switch (content.at) {
+      case 'wire':
+        return this.wire();
+      case 'stream':
+        return content.stream;
+      case 'taken':
+        throw new Error('response.stream() has been called before, the body is being read');
+      default:
+        throw new Error('The response has been discarded, its body is gone');
+    }
+  }
+
+  async #read(): Promise<Buffer> {
+    const content = this.#content;
+    if (content.at === 'edit') return content.bytes;
+    if (!this.hasBody) return Buffer.alloc(0);
+    const encoding = content.at === 'wire' ? this.headers.get('content-encoding') : undefined;
+    if (Number(this.headers.get('content-length')) > this.maxBodyBytes)
+      throw tooLong(this.maxBodyBytes);
+    const stream = this.#open();
+    this.#content = { at: 'taken', stream };
+    const bytes = await collect(stream, this.maxBodyBytes);
+    this.#content = { at: content.at === 'wire' ? 'memory' : 'edit', bytes };
+    return decode(bytes, encoding, this.maxBodyBytes);
+  }
+
+  /** Lets go of the old body, unless the new one may be made of it. */
+  #dropUnread(body: BodyInit): void {
+    const content = this.#content;
+    if (content.at === 'wire') {
+      this.release();
+    } else if ((content.at === 'taken' || content.at === 'stream') && !isStream(body)) {
+      content.stream.destroy();
+      this.release();
+    }
+  }
+
+  #replace(body: BodyInit): void {
+    // The new length is written when the response is sent, where it is sent with a body at all.
+    this.headers.delete('content-length');
+    this.#plain = undefined;
+    if (isStream(body)) {
+      const stream = body instanceof Readable ? body : Readable.fromWeb(body as ReadableStream);
+      this.#content = { at: 'stream', stream };
+    } else {
+      this.#content = { at: 'edit', bytes: this.#encode(body) };
+    }
+  }
+
+  #encode(body: Exclude<BodyInit, Readable>): Buffer {
+    if (body instanceof Uint8Array) {
+      return Buffer.isBuffer(body)
+        ? body
+        : Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+    }
+    const type = this.headers.get('content-type');
+    if (typeof body !== 'string') {
+      if (!isJson(type)) this.headers.set('Content-Type', 'application/json; charset=utf-8');
+      const text = JSON.stringify(body) as string | undefined;
+      if (text === undefined)
+        throw new TypeError('response.body: this value cannot be sent as JSON');
+      return Buffer.from(text);
+    }
+    if (charsetOf(type) !== undefined) this.headers.set('Content-Type', asUtf8(type as string));
+    return Buffer.from(body);
+  }
+}
+
+/** Ends an edit that asked for the body of a response that cannot have one. */
+export class NoBody extends Error {
+  override readonly name = 'NoBody';
+  constructor() {
+    super('This response has no body to parse');
+  }
+}
+
+/** Whether a status rules out a body (RFC 9110, 6.4.1). */
+export function forbidsBody(status: number): boolean {
+  return status === 204 || status === 304 || status < 200;
+}
+
+function decoded(source: Readable, encoding: string | undefined): Readable {
+  const steps = decoders(encoding);
+  if (steps.length === 0) return source;
+  return pipeline([source, ...steps], ignore) as unknown as Readable;
+}
+
+function isStream(body: unknown): body is Readable | ReadableStream {
+  if (typeof body !== 'object' || body === null) return false;
+  return body instanceof Readable || 'pipe' in body || 'getReader' in body;
+}
+
+async function collect(stream: Readable, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of stream) {
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : (chunk as Buffer);
+    length += bytes.length;
+    if (length > maxBytes) throw tooLong(maxBytes);
+    chunks.push(bytes);
+  }
+  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, length);
+}
+
+function tooLong(maxBytes: number): RangeError {
+  return new RangeError(`The body is longer than ${maxBytes} bytes`);
+}
+
+/** Errors of a pipeline show up on its last stream, where the relay hears them. */
+function ignore(): void {}

@@ -1,0 +1,88 @@
+export type { Trusts } from './exchange/client.js';
+export {
+  BadRequestError,
+  BadResponseError,
+  BodyConsumedError,
+  BodyTimeoutError,
+  BodyTooLargeError,
+  CircuitOpenError,
+  ClientClosedError,
+  ConnectError,
+  ConnectTimeoutError,
+  ForbiddenTargetError,
+  HeadersTimeoutError,
+  isProxyError,
+  LoopError,
+  ModifyResponseError,
+  NoTargetError,
+  NoUpstreamError,
+  OverloadedError,
+  ProxyError,
+  ProxyErrorCode,
+  type ProxyErrorOptions,
+  ResetError,
+  UpgradeError,
+} from './exchange/errors.js';
+export {
+  type Around,
+  type Attempt,
+  type Exchange,
+  exchangeOf,
+  type Handler,
+  type Next,
+  type Outcome,
+  type OutcomeType,
+  type ResponseEdit,
+  type Send,
+} from './exchange/exchange.js';
+export { HeaderList, type HeadersInit } from './exchange/header-list.js';
+export type { HeaderOverlay } from './exchange/header-overlay.js';
+export {
+  type BodyInit,
+  type ResponseInit,
+  UpstreamResponse,
+} from './exchange/upstream-response.js';
+export {
+  type ForwardedField,
+  type ForwardedForOptions,
+  forwardedFor,
+} from './pieces/forwarded-for.js';
+export {
+  type LoadBalancer,
+  type LoadBalancerOptions,
+  loadBalancer,
+} from './pieces/load-balancer.js';
+export { type ModifyResponseOptions, modifyResponse } from './pieces/modify-response.js';
+export {
+  type ErrorHandler,
+  type ProxyErrorsOptions,
+  proxyErrors,
+  type RenderedError,
+} from './pieces/proxy-errors.js';
+export {
+  type ProxyPass,
+  type ProxyPassOptions,
+  proxyPass,
+  type Target,
+  type TargetFunction,
+} from './pieces/proxy-pass.js';
+export {
+  type ReverseProxy,
+  type ReverseProxyOptions,
+  reverseProxy,
+} from './pieces/reverse-proxy.js';
+export {
+  type CookieMapping,
+  type RewriteCookiesOptions,
+  rewriteCookies,
+} from './pieces/rewrite-cookies.js';
+export { rewriteRedirects } from './pieces/rewrite-redirects.js';
+export { type RewriteFunction, type RewriteRules, rewriteUrl } from './pieces/rewrite-url.js';
+export { sendResponse } from './pieces/send-response.js';
+export { type StripHopHeadersOptions, stripHopHeaders } from './pieces/strip-hop-headers.js';
+export { type App, type Attached, attach } from './server/attach.js';
+export type { TransportOptions } from './transport/settings.js';
+export { type StrategyName, UpstreamPool, type UpstreamPoolOptions } from './upstreams/pool.js';
+export { roundRobin } from './upstreams/strategies/round-robin.js';
+export type { Strategy } from './upstreams/strategy.js';
+export { Upstream, type UpstreamInit, type UpstreamOptions } from './upstreams/upstream.js';

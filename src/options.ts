@@ -1,0 +1,197 @@
+/** The checks that every factory shares: a bad option throws here, with factory, path and value. */
+
+/**
+ * Returns `options` as it is when it is an object with known keys only.
+ *
+ * @throws TypeError that names the factory, the key, and the key that was probably meant.
+ */
+export function known<T extends object>(
+  factory: string,
+  options: T,
+  keys: readonly (keyof T & string)[],
+): T {
+  refuseRequest(factory, options);
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new TypeError(`${factory}: options must be an object, received ${inspect(options)}`);
+  }
+  for (const key of Object.keys(options)) {
+    if (!(keys as readonly string[]).includes(key)) {
+      const meant = nearest(key, keys);
+      const hint = meant
+        ? `, did you mean "${meant}"?`
+        : `; known are ${keys.join(', ') || 'none'}`;
+      throw new TypeError(`${factory}: unknown option "${key}"${hint}`);
+    }
+  }
+  return options;
+}
+
+/** Throws when a factory was mounted without being called: `app.use(proxyPass)`. */
+export function refuseRequest(factory: string, value: unknown): void {
+  if (typeof value === 'object' && value !== null && 'rawHeaders' in value) {
+    throw new TypeError(
+      `${factory}: it was given a request. Mount what it returns: app.use(${factory}(…))`,
+    );
+  }
+}
+
+/** Throws unless `value` is a whole number of at least `min`. */
+export function wholeNumber(
+  path: string,
+  value: number,
+  min = 0,
+  max = Number.MAX_SAFE_INTEGER,
+): void {
+  if (typeof value !== 'number') {
+    throw new TypeError(`${path} must be a whole number, received ${inspect(value)}`);
+  }
+  if (!Number.isInteger(value) || value < min || value > max) {
+    const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
+    throw new RangeError(`${path} must be a whole number ${range}, received ${inspect(value)}`);
+  }
+}
+
+/** The longest delay a timer of Node can wait; longer ones fire at once. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** Throws unless `value` is a duration a timer can wait for. */
+export function milliseconds(path: string, value: number, min = 1): void {
+  wholeNumber(path, value, min, MAX_TIMER_MS);
+}
+
+/** Throws unless `value` is a function. */
+export function callable(path: string, value: unknown): void {
+  if (typeof value !== 'function') {
+    throw new TypeError(`${path} must be a function, received ${inspect(value)}`);
+  }
+}
+
+/** Throws unless `value` is `true` or `false`. */
+export function flag(path: string, value: unknown): void {
+  if (typeof value !== 'boolean') {
+    throw new TypeError(`${path} must be true or false, received ${inspect(value)}`);
+  }
+}
+
+/** Throws unless `value` is one of `choices`. */
+export function oneOf(path: string, value: unknown, choices: readonly string[]): void {
+  if (!choices.includes(value as string)) {
+    const list = choices.map((choice) => `"${choice}"`).join(', ');
+    const meant = typeof value === 'string' ? nearest(value, choices) : undefined;
+    const hint = meant ? `, did you mean "${meant}"?` : '';
+    throw new TypeError(`${path} must be one of ${list}, received ${inspect(value)}${hint}`);
+  }
+}
+
+const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+
+/** Throws unless `value` is an array of field names; returns them in lower case. */
+export function fieldNames(path: string, value: readonly string[]): string[] {
+  if (!Array.isArray(value)) {
+    throw new TypeError(`${path} must be an array of field names, received ${inspect(value)}`);
+  }
+  return value.map((name, i) => {
+    if (typeof name !== 'string' || !FIELD_NAME.test(name)) {
+      throw new TypeError(`${path}[${i}] must be a field name, received ${inspect(name)}`);
+    }
+    return name.toLowerCase();
+  });
+}
+
+/** A value as it should read in a message: strings quoted, credentials of URLs masked, never long. */
+export function inspect(value: unknown): string {
+  if (typeof value === 'string') {
+    return clip(JSON.stringify(value.replace(/\/\/[^/@\s]*@/, '//***@')));
+  }
+  if (typeof value === 'function') return `function ${value.name || '(anonymous)'}`;
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (value instanceof URL) return inspect(value.href);
+  if (typeof value === 'object' && value !== null) return `an object ${clip(safeJson(value))}`;
+  return String(value);
+}
+
+function safeJson(value: object): string {
+  try {
+    return JSON.stringify(Object.keys(value));
+  } catch {
+    return Object.prototype.toString.call(value);
+  }
+}
+
+function clip(text: string): string {
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+/** The candidate within two edits of `word`, if there is one. */
+function nearest(word: string, candidates: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestDistance = 3;
+  for (const candidate of candidates) {
+    const distance = editDistance(word.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next[j] = Math.min(substitution, (row[j] as number) + 1, (next[j - 1] as number) + 1);
+    }
+    row = next;
+  }
+  return row[b.length] as number;
+}
+
+/** A group that is open while a pattern is scanned. */
+interface OpenGroup {
+  repeats: boolean;
+}
+
+/**
+ * Whether a regular expression repeats a group that itself repeats, as `(a+)+` does: on a text that
+ * does not match, such a pattern tries exponentially many ways.
+ */
+export function backtracks(source: string): boolean {
+  const groups: OpenGroup[] = [{ repeats: false }];
+  for (let i = 0; i < source.length; i++) {
+    const char = source[i];
+    const group = groups[groups.length - 1] as OpenGroup;
+    if (char === '\\') {
+      i++;
+    } else if (char === '[') {
+      i = classEnd(source, i);
+    } else if (char === '(') {
+      groups.push({ repeats: false });
+    } else if (char === ')' && groups.length > 1) {
+      groups.pop();
+      const outer = groups[groups.length - 1] as OpenGroup;
+      const repeated = isUnbounded(source, i + 1);
+      if (repeated && group.repeats) return true;
+      outer.repeats ||= repeated || group.repeats;
+    } else if (isUnbounded(source, i)) {
+      group.repeats = true;
+    }
+  }
+  return false;
+}
+
+/** Whether `*`, `+` or an open `{n,}` stands at `at`. */
+function isUnbounded(source: string, at: number): boolean {
+  const char = source[at];
+  return char === '*' || char === '+' || (char === '{' && /^\{\d+,\}/.test(source.slice(at)));
+}
+
+function classEnd(source: string, start: number): number {
+  for (let i = start + 1; i < source.length; i++) {
+    if (source[i] === '\\') i++;
+    else if (source[i] === ']') return i;
+  }
+  return source.length;
+}

@@ -1,0 +1,239 @@
+import type { IncomingMessage } from 'node:http';
+import { BlockList, isIP } from 'node:net';
+import {
+  appTrusts,
+  clientAddress,
+  clientOrigin,
+  peerAddress,
+  type Trusts,
+} from '../exchange/client.js';
+import { LoopError } from '../exchange/errors.js';
+import { type Exchange, exchangeOf, type Handler } from '../exchange/exchange.js';
+import { isForwardingField } from '../exchange/fields.js';
+import { inspect, known, oneOf, wholeNumber } from '../options.js';
+import { fail } from '../transport/deliver.js';
+
+/** The fields that {@link forwardedFor} can write. */
+export type ForwardedField =
+  | 'x-forwarded-for'
+  | 'x-forwarded-host'
+  | 'x-forwarded-proto'
+  | 'x-forwarded-port'
+  | 'x-real-ip'
+  | 'forwarded';
+
+/** Options for {@link forwardedFor}. */
+export interface ForwardedForOptions {
+  /**
+   * Whose word about the client counts: what Express' `trust proxy` says (`'app'`), everybody's, nobody's,
+   * that of the nearest so many hops, of these addresses and ranges (`'loopback'`, `'linklocal'`,
+   * `'uniquelocal'` as in Express), or what a function decides.
+   *
+   * @default 'app'
+   */
+  readonly trust?: 'app' | boolean | number | string | readonly string[] | Trusts | undefined;
+  /**
+   * What to write. `'forwarded'` is RFC 7239.
+   *
+   * @default ['x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto']
+   */
+  readonly headers?: ForwardedField | readonly ForwardedField[] | undefined;
+  /**
+   * Our name in `Via`, by which a request that comes back is known. Gateways in a row need names of
+   * their own. `false` writes no `Via` and detects no loop.
+   *
+   * @default 'headrace'
+   */
+  readonly via?: string | false | undefined;
+}
+
+const FIELDS: readonly ForwardedField[] = [
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'x-forwarded-port',
+  'x-real-ip',
+  'forwarded',
+];
+
+/**
+ * Tells the upstream who the client is. From a peer that is not trusted, the client's own claims are
+ * replaced or dropped; a trusted peer's are appended to. A request that has been here before gets 508.
+ * Where it stands among the pieces makes no difference.
+ *
+ * @example
+ * app.set('trust proxy', 'loopback');
+ * app.use(forwardedFor(), proxyPass('http://localhost:3000'));
+ */
+export function forwardedFor(options: ForwardedForOptions = {}): Handler {
+  const {
+    trust = 'app',
+    headers = ['x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto'],
+    via = 'headrace',
+  } = known('forwardedFor', options, ['trust', 'headers', 'via']);
+  const trusts = trustFor(trust);
+  const fields = fieldsFor(headers);
+  const written = new Set<string>(fields);
+  const ownVia = viaPattern(via);
+
+  return function forwardedForMiddleware(req, res, next) {
+    const exchange = exchangeOf(req, res);
+    if (via !== false) {
+      const before = req.headers.via;
+      if (before !== undefined && ownVia.test(before)) return fail(exchange, new LoopError(), next);
+      const version = req.httpVersionMajor === 2 ? '2' : req.httpVersion;
+      const entry = `${version} ${via}`;
+      exchange.headers.write('via', 'Via', before ? `${before}, ${entry}` : entry);
+    }
+    const peer = peerAddress(req);
+    const trusted = peer !== undefined && trusts(req, peer, 0);
+    if (!trusted) dropClaims(exchange, written);
+    for (const field of fields) write(exchange, field, peer, trusted, trusts);
+    next?.();
+  };
+}
+
+type RequestTrusts = (req: IncomingMessage, address: string, hop: number) => boolean;
+
+function trustFor(trust: NonNullable<ForwardedForOptions['trust']>): RequestTrusts {
+  if (trust === 'app') return appTrusts;
+  if (typeof trust === 'boolean') return () => trust;
+  if (typeof trust === 'function') return (_req, address, hop) => trust(address, hop);
+  if (typeof trust === 'number') {
+    wholeNumber('forwardedFor: trust', trust);
+    return (_req, _address, hop) => hop < trust;
+  }
+  const list = addressList(typeof trust === 'string' ? trust.split(',') : trust);
+  return (_req, address) => {
+    const family = isIP(address);
+    return family !== 0 && list.check(address, family === 6 ? 'ipv6' : 'ipv4');
+  };
+}
+
+/** The names that Express' `trust proxy` has for address ranges. */
+const RANGES: Readonly<Record<string, readonly string[]>> = {
+  loopback: ['127.0.0.0/8', '::1/128'],
+  linklocal: ['169.254.0.0/16', 'fe80::/10'],
+  uniquelocal: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'],
+};
+
+function addressList(entries: readonly string[]): BlockList {
+  if (!Array.isArray(entries)) {
+    throw new TypeError(
+      `forwardedFor: trust must be 'app', a boolean, a number, addresses or a function, received ${inspect(entries)}`,
+    );
+  }
+  const list = new BlockList();
+  entries.forEach((entry: unknown, i) => {
+    const text = typeof entry === 'string' ? entry.trim() : '';
+    for (const range of (Object.hasOwn(RANGES, text) ? RANGES[text] : undefined) ?? [text]) {
+      const [address = '', bits] = range.split('/');
+      const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+      const most = family === 'ipv6' ? 128 : 32;
+      const prefix = bits === undefined ? most : Number(bits);
+      if (
+        isIP(address) === 0 ||
+        !Number.isInteger(prefix) ||
+        prefix < 0 ||
+        prefix > most ||
+        bits === ''
+      ) {
+        throw new TypeError(
+          `forwardedFor: trust[${i}] must be an address or a range, received ${inspect(entry)}`,
+        );
+      }
+      list.addSubnet(address, prefix, family);
+    }
+  });
+  return list;
+}
+
+function fieldsFor(headers: ForwardedField | readonly ForwardedField[]): ForwardedField[] {
+  const list = typeof headers === 'string' ? [headers] : headers;
+  if (!Array.isArray(list)) {
+    throw new TypeError(`forwardedFor: headers must be field names, received ${inspect(headers)}`);
+  }
+  return list.map((name: unknown, i) => {
+    const lower = typeof name === 'string' ? name.toLowerCase() : name;
+    oneOf(`forwardedFor: headers[${i}]`, lower, FIELDS);
+    return lower as ForwardedField;
+  });
+}
+
+/** `received-by` of RFC 9110, 7.6.3: a pseudonym, or a host with a port. */
+const PSEUDONYM = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+(?::\d+)?$/;
+
+function viaPattern(via: string | false): RegExp {
+  if (via === false) return /$^/;
+  if (typeof via !== 'string' || !PSEUDONYM.test(via)) {
+    throw new TypeError(
+      `forwardedFor: via must be a name for Via, or false, received ${inspect(via)}`,
+    );
+  }
+  const name = via.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+  return new RegExp(`(?:^|,)[ \\t]*[^\\s,]+[ \\t]+${name}[ \\t]*(?:$|[,(])`, 'i');
+}
+
+/** What an untrusted peer says of the client and we do not overwrite. */
+function dropClaims(exchange: Exchange, written: ReadonlySet<string>): void {
+  for (const name in exchange.req.headers) {
+    if (isForwardingField(name) && !written.has(name)) exchange.headers.delete(name);
+  }
+}
+
+function write(
+  exchange: Exchange,
+  field: ForwardedField,
+  peer: string | undefined,
+  trusted: boolean,
+  trusts: RequestTrusts,
+): void {
+  const { req, headers } = exchange;
+  switch (field) {
+    case 'x-forwarded-for': {
+      const before = trusted ? req.headers['x-forwarded-for'] : undefined;
+      const own = peer ?? 'unknown';
+      return headers.write(field, 'X-Forwarded-For', before ? `${before}, ${own}` : own);
+    }
+    case 'x-forwarded-proto':
+      return headers.write(field, 'X-Forwarded-Proto', clientOrigin(req, trusted).proto);
+    case 'x-forwarded-host': {
+      const { host } = clientOrigin(req, trusted);
+      if (host === undefined) headers.delete(field);
+      else headers.write(field, 'X-Forwarded-Host', host);
+      return;
+    }
+    case 'x-forwarded-port':
+      return headers.write(field, 'X-Forwarded-Port', port(req, trusted));
+    case 'x-real-ip': {
+      const address = clientAddress(req, (one, hop) => trusts(req, one, hop));
+      return headers.write(
+        field,
+        'X-Real-IP',
+        address !== undefined && isIP(address) ? address : (peer ?? 'unknown'),
+      );
+    }
+    case 'forwarded':
+      return headers.write(field, 'Forwarded', forwarded(req, peer, trusted));
+  }
+}
+
+function port(req: IncomingMessage, trusted: boolean): string {
+  const claimed = trusted ? req.headers['x-forwarded-port'] : undefined;
+  if (typeof claimed === 'string' && /^\d{1,5}$/.test(claimed)) return claimed;
+  const { proto, host } = clientOrigin(req, trusted);
+  return /:(\d+)$/.exec(host ?? '')?.[1] ?? (proto === 'https' ? '443' : '80');
+}
+
+/** Quoted strings that are closed: only then can an element of ours follow. */
+const BALANCED = /^[^"]*(?:"(?:[^"\\]|\\.)*"[^"]*)*$/;
+
+function forwarded(req: IncomingMessage, peer: string | undefined, trusted: boolean): string {
+  const { proto, host } = clientOrigin(req, false);
+  const node = peer === undefined ? 'unknown' : isIP(peer) === 6 ? `"[${peer}]"` : peer;
+  // A host with a port or brackets is no token (RFC 7239, 4), and a valid host has no quote in it.
+  const hostPair = host === undefined ? '' : `;host=${/[^\w.~-]/.test(host) ? `"${host}"` : host}`;
+  const own = `for=${node}${hostPair};proto=${proto}`;
+  const before = trusted ? req.headers.forwarded : undefined;
+  return before !== undefined && BALANCED.test(before) ? `${before}, ${own}` : own;
+}

@@ -1,0 +1,132 @@
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import { isProxyError, type ProxyError } from '../exchange/errors.js';
+import { type Attempt, exchangeOf, type Next } from '../exchange/exchange.js';
+import { callable, known } from '../options.js';
+
+/** An answer of one's own to an error. */
+export interface RenderedError {
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Objects are sent as JSON. */
+  readonly body: string | Uint8Array | object;
+}
+
+/** Options for {@link proxyErrors}. */
+export interface ProxyErrorsOptions {
+  /** Is told of every proxy error, with the request and the tries made for it. */
+  readonly log?:
+    | ((error: ProxyError, req: IncomingMessage, attempts: readonly Attempt[]) => void)
+    | undefined;
+  /** Makes the answer; nothing returned means the usual one. Status and `Retry-After` are set already. */
+  readonly render?:
+    | ((error: ProxyError, req: IncomingMessage, res: ServerResponse) => RenderedError | undefined)
+    | undefined;
+}
+
+/** An error-handling middleware of Express or Connect: they know it by its four parameters. */
+export type ErrorHandler = (
+  error: unknown,
+  req: IncomingMessage,
+  res: ServerResponse,
+  next: Next,
+) => void;
+
+/**
+ * Turns proxy errors into clean answers, in the language the client asks for: problem details
+ * (RFC 9457), HTML or plain text. Other errors go on to the next error handler. Place it last.
+ *
+ * @example
+ * app.use(proxyErrors({ log: (error, req) => console.error(req.url, error.code, error.cause) }));
+ */
+export function proxyErrors(options: ProxyErrorsOptions = {}): ErrorHandler {
+  const { log, render } = known('proxyErrors', options, ['log', 'render']);
+  if (log !== undefined) callable('proxyErrors: log', log);
+  if (render !== undefined) callable('proxyErrors: render', render);
+
+  return function proxyErrorsMiddleware(error, req, res, next) {
+    if (!isProxyError(error)) return next(error);
+    log?.(error, req, exchangeOf(req, res).attempts);
+    if (res.headersSent) {
+      res.destroy();
+      return;
+    }
+    for (const name of res.getHeaderNames()) res.removeHeader(name);
+    res.statusCode = error.status;
+    for (const [name, value] of Object.entries(error.headers ?? {})) res.setHeader(name, value);
+    const { headers = {}, body } = render?.(error, req, res) ?? usualAnswer(error, req);
+    if (res.headersSent) return;
+    for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
+    const bytes = toBytes(body);
+    if (!res.hasHeader('Cache-Control')) res.setHeader('Cache-Control', 'no-store');
+    res.setHeader('Content-Length', bytes.length);
+    res.end(bytes);
+  };
+}
+
+function toBytes(body: RenderedError['body']): Uint8Array {
+  if (body instanceof Uint8Array) return body;
+  return Buffer.from(typeof body === 'string' ? body : JSON.stringify(body));
+}
+
+function usualAnswer(error: ProxyError, req: IncomingMessage): RenderedError {
+  const title = STATUS_CODES[error.status] ?? 'Error';
+  switch (preferredType(req.headers.accept)) {
+    case 'html':
+      return {
+        headers: { 'Content-Type': 'text/html; charset=utf-8' },
+        body: page(error.status, title, error.message),
+      };
+    case 'json':
+      return {
+        headers: { 'Content-Type': 'application/problem+json' },
+        body: {
+          type: 'about:blank',
+          title,
+          status: error.status,
+          detail: error.message,
+          code: error.code,
+        },
+      };
+    default:
+      return {
+        headers: { 'Content-Type': 'text/plain; charset=utf-8' },
+        body: `${error.status} ${title}: ${error.message}\n`,
+      };
+  }
+}
+
+/** Title and message are our own constant texts: nothing of client or upstream comes into the page. */
+function page(status: number, title: string, detail: string): string {
+  return `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>${status} ${title}</title>
+<h1>${status} ${title}</h1>
+<p>${detail}</p>
+</html>
+`;
+}
+
+type AnswerType = 'json' | 'html' | 'text';
+
+/** The type a client likes best; problem details for clients that take anything. */
+function preferredType(accept = '*/*'): AnswerType {
+  let best: AnswerType = 'text';
+  let bestQuality = 0;
+  for (const range of accept.split(',')) {
+    const [name = '', ...parameters] = range.split(';').map((part) => part.trim().toLowerCase());
+    const type = answerType(name);
+    const quality = Number(parameters.find((part) => part.startsWith('q='))?.slice(2) ?? 1);
+    if (type !== undefined && quality > bestQuality) {
+      best = type;
+      bestQuality = quality;
+    }
+  }
+  return best;
+}
+
+function answerType(range: string): AnswerType | undefined {
+  if (range === 'text/html' || range === 'application/xhtml+xml') return 'html';
+  if (range === 'text/plain' || range === 'text/*') return 'text';
+  if (range === '*/*' || range === 'application/*' || /[/+]json$/.test(range)) return 'json';
+  return undefined;
+}

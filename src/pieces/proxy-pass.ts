@@ -1,0 +1,174 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { NoTargetError, NoUpstreamError } from '../exchange/errors.js';
+import { type Exchange, exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
+import type { UpstreamResponse } from '../exchange/upstream-response.js';
+import { flag, inspect, known, refuseRequest } from '../options.js';
+import { deliver, editThen, fail } from '../transport/deliver.js';
+import { countForwards } from '../transport/max-forwards.js';
+import { guardRequest } from '../transport/request-guard.js';
+import { warnOfRuntime } from '../transport/runtime.js';
+import { send } from '../transport/send.js';
+import {
+  TRANSPORT_OPTIONS,
+  type TransportOptions,
+  transportSettings,
+} from '../transport/settings.js';
+import type { UpstreamPool } from '../upstreams/pool.js';
+import { Targets } from '../upstreams/targets.js';
+import { Upstream } from '../upstreams/upstream.js';
+
+/** Names a target for one request. */
+export type TargetFunction = (req: IncomingMessage, res: ServerResponse) => string | URL;
+
+/** Where requests go: a URL, a pool, or a function that decides. */
+export type Target = string | URL | UpstreamPool | TargetFunction;
+
+/** Options for {@link proxyPass}. */
+export interface ProxyPassOptions extends TransportOptions {
+  /**
+   * Puts the response on the exchange and calls `next()` instead of sending it. `sendResponse()` ends
+   * such a chain.
+   *
+   * @default false
+   */
+  readonly hold?: boolean | undefined;
+}
+
+/** A {@link proxyPass} in place. */
+export interface ProxyPass extends Handler {
+  /** Closes the connections to its target. A pool that was given is not its own to close. */
+  close(): Promise<void>;
+}
+
+/**
+ * Sends the request and relays the response: the end of the chain. Without a target it goes where
+ * `exchange.upstream` says, which `loadBalancer()` or your own middleware sets.
+ *
+ * @example
+ * app.use('/api', proxyPass('http://localhost:3000'));
+ * app.use('/old', proxyPass('https://example.org/base', { host: 'client', headersTimeoutMs: 5_000 }));
+ *
+ * @throws TypeError or RangeError when target or an option is not what it should be.
+ */
+export function proxyPass(target?: Target, options?: ProxyPassOptions): ProxyPass;
+export function proxyPass(options: ProxyPassOptions): ProxyPass;
+export function proxyPass(first?: Target | ProxyPassOptions, second?: ProxyPassOptions): ProxyPass {
+  refuseRequest('proxyPass', first);
+  const target = isTarget(first) ? first : undefined;
+  const options =
+    second ?? (target === undefined ? (first as ProxyPassOptions | undefined) : undefined) ?? {};
+  if (second !== undefined && first !== undefined && target === undefined) {
+    throw new TypeError(
+      `proxyPass: target must be a URL, a pool or a function, received ${inspect(first)}`,
+    );
+  }
+  const { hold = false, ...transport } = known('proxyPass', options, [
+    'hold',
+    ...TRANSPORT_OPTIONS,
+  ]);
+  flag('proxyPass: hold', hold);
+  const settings = transportSettings('proxyPass', transport);
+  const route = routeTo(target);
+  const done = hold ? holdResponse : deliver;
+  warnOfRuntime();
+
+  const handler: Handler = function proxyPassMiddleware(req, res, next) {
+    const exchange = exchangeOf(req, res);
+    // Somebody has answered already, or there is nobody to answer.
+    if (res.destroyed || res.headersSent) return;
+    exchange.watch();
+    discardHeld(exchange);
+    try {
+      guardRequest(req, settings.allowTrace);
+      if (countForwards(exchange)) return;
+      route.choose?.(exchange);
+    } catch (error) {
+      return fail(exchange, error, next);
+    }
+    send(exchange, settings).then(
+      (response) => editThen(exchange, response, next, done),
+      (error: unknown) => fail(exchange, error, next),
+    );
+  };
+  return Object.assign(handler, { close: route.close });
+}
+
+/** How a target becomes the exchange's upstream, and what there is to close behind it. */
+interface Route {
+  readonly choose?: (exchange: Exchange) => void;
+  readonly close: () => Promise<void>;
+}
+
+const nothingToClose = async (): Promise<void> => {};
+
+function routeTo(target: Target | undefined): Route {
+  if (target === undefined) return { close: nothingToClose };
+  if (typeof target === 'function') return routeByFunction(target);
+  if (isPool(target)) {
+    return {
+      choose: (exchange) => {
+        exchange.upstream = target.pick(exchange);
+        if (exchange.upstream === undefined) throw new NoUpstreamError();
+      },
+      close: nothingToClose,
+    };
+  }
+  const upstream = new Upstream(target, 'proxyPass: target');
+  return {
+    choose: (exchange) => {
+      exchange.upstream = upstream;
+    },
+    close: () => upstream.close(),
+  };
+}
+
+function routeByFunction(target: TargetFunction): Route {
+  const targets = new Targets();
+  return {
+    choose: (exchange) => {
+      exchange.upstream = targets.get(target(exchange.req, exchange.res), 'proxyPass: target()');
+    },
+    close: () => targets.close(),
+  };
+}
+
+function isTarget(value: unknown): value is Target {
+  return (
+    typeof value === 'string' ||
+    typeof value === 'function' ||
+    value instanceof URL ||
+    isPool(value)
+  );
+}
+
+function isPool(value: unknown): value is UpstreamPool {
+  return typeof value === 'object' && value !== null && 'pick' in value;
+}
+
+/** A pipeline before this one held a response and let the request go on: nobody wants it now. */
+function discardHeld(exchange: Exchange): void {
+  exchange.response?.discard();
+  exchange.response = undefined;
+  exchange.failure = undefined;
+  exchange.restartEdits();
+}
+
+function holdResponse(
+  exchange: Exchange,
+  response: UpstreamResponse,
+  next: Next | undefined,
+): void {
+  if (!exchange.open) {
+    response.discard();
+  } else if (next === undefined) {
+    response.discard();
+    fail(
+      exchange,
+      new NoTargetError('proxyPass: hold needs middleware after it, such as sendResponse()'),
+      next,
+    );
+  } else {
+    exchange.response = response;
+    next();
+  }
+}

@@ -1,0 +1,142 @@
+import type { Handler, Next, ResponseEdit } from '../exchange/exchange.js';
+import { known, refuseRequest } from '../options.js';
+import { TRANSPORT_OPTIONS } from '../transport/settings.js';
+import type { UpstreamPool, UpstreamPoolOptions } from '../upstreams/pool.js';
+import type { UpstreamInit } from '../upstreams/upstream.js';
+import { type ForwardedForOptions, forwardedFor } from './forwarded-for.js';
+import { loadBalancer } from './load-balancer.js';
+import { modifyResponse } from './modify-response.js';
+import { type ProxyPassOptions, proxyPass, type Target } from './proxy-pass.js';
+import { type RewriteCookiesOptions, rewriteCookies } from './rewrite-cookies.js';
+import { rewriteRedirects } from './rewrite-redirects.js';
+import { type RewriteRules, rewriteUrl } from './rewrite-url.js';
+import { type StripHopHeadersOptions, stripHopHeaders } from './strip-hop-headers.js';
+
+/** Options for {@link reverseProxy}: those of `proxyPass`, and one for each other piece. */
+export interface ReverseProxyOptions extends ProxyPassOptions, UpstreamPoolOptions {
+  /** Where requests go. This or `upstreams` is required. */
+  readonly target?: Target | undefined;
+  /** Several upstreams, or a pool. This or `target` is required. */
+  readonly upstreams?: readonly UpstreamInit[] | UpstreamPool | undefined;
+  /** Options of `stripHopHeaders()`. */
+  readonly stripHopHeaders?: StripHopHeadersOptions | undefined;
+  /** Options of `forwardedFor()`; `false` leaves it out. */
+  readonly forwardedFor?: ForwardedForOptions | false | undefined;
+  /** Rules of `rewriteUrl()`; left out without any. */
+  readonly rewriteUrl?: RewriteRules | undefined;
+  /**
+   * Whether `rewriteRedirects()` is there.
+   *
+   * @default true
+   */
+  readonly rewriteRedirects?: boolean | undefined;
+  /** Options of `rewriteCookies()`; left out without any. */
+  readonly rewriteCookies?: RewriteCookiesOptions | undefined;
+  /** The edit of `modifyResponse()`; left out without one. */
+  readonly modifyResponse?: ResponseEdit | undefined;
+}
+
+/** A {@link reverseProxy} in place. */
+export interface ReverseProxy extends Handler {
+  /** The pool it chooses from; `undefined` when the target is a function. */
+  readonly upstreams: UpstreamPool | undefined;
+  /** Closes its connections, once what is in flight on them has finished. */
+  close(): Promise<void>;
+}
+
+const OPTIONS = [
+  'target',
+  'upstreams',
+  'strategy',
+  'stripHopHeaders',
+  'forwardedFor',
+  'rewriteUrl',
+  'rewriteRedirects',
+  'rewriteCookies',
+  'modifyResponse',
+  'hold',
+  ...TRANSPORT_OPTIONS,
+] as const satisfies readonly (keyof ReverseProxyOptions)[];
+
+/**
+ * The whole pipeline in one line: every piece, in the right order, as one middleware.
+ *
+ * @example
+ * app.use('/api', reverseProxy('http://localhost:3000'));
+ */
+export function reverseProxy(options: Target | ReverseProxyOptions): ReverseProxy {
+  refuseRequest('reverseProxy', options);
+  const given: ReverseProxyOptions = isOptions(options) ? options : { target: options };
+  const {
+    target,
+    upstreams,
+    strategy,
+    stripHopHeaders: strip,
+    forwardedFor: forwarded = {},
+    rewriteUrl: rules,
+    rewriteRedirects: redirects = true,
+    rewriteCookies: cookies,
+    modifyResponse: edit,
+    ...passOptions
+  } = known('reverseProxy', given, OPTIONS);
+  if ((target === undefined) === (upstreams === undefined)) {
+    const both = target === undefined ? 'neither was given' : 'both were given';
+    throw new TypeError(`reverseProxy: either target or upstreams says where requests go, ${both}`);
+  }
+
+  const balancer =
+    typeof target === 'function' ? undefined : balance(upstreams ?? target, strategy);
+  const pass =
+    typeof target === 'function' ? proxyPass(target, passOptions) : proxyPass(passOptions);
+  const pieces: Handler[] = [stripHopHeaders(strip)];
+  if (forwarded !== false) pieces.push(forwardedFor(forwarded));
+  if (rules !== undefined) pieces.push(rewriteUrl(rules));
+  if (balancer !== undefined) pieces.push(balancer);
+  if (redirects) pieces.push(rewriteRedirects());
+  if (cookies !== undefined) pieces.push(rewriteCookies(cookies));
+  if (edit !== undefined) pieces.push(modifyResponse(edit));
+  pieces.push(pass);
+
+  const handler: Handler = function reverseProxyMiddleware(req, res, next) {
+    run(pieces, 0, req, res, next);
+  };
+  return Object.assign(handler, {
+    upstreams: balancer?.upstreams,
+    close: async () => {
+      await Promise.all([pass.close(), balancer?.close()]);
+    },
+  });
+}
+
+type Request = Parameters<Handler>[0];
+type Response = Parameters<Handler>[1];
+
+/** Runs the pieces in turn; the last one gets the `next` of the whole. */
+function run(
+  pieces: readonly Handler[],
+  i: number,
+  req: Request,
+  res: Response,
+  next?: Next,
+): void {
+  const piece = pieces[i] as Handler;
+  if (i === pieces.length - 1) return piece(req, res, next);
+  piece(req, res, (error) => {
+    if (error === undefined) run(pieces, i + 1, req, res, next);
+    else next?.(error);
+  });
+}
+
+function balance(
+  where: string | URL | UpstreamPool | readonly UpstreamInit[] | undefined,
+  strategy: UpstreamPoolOptions['strategy'],
+): ReturnType<typeof loadBalancer> {
+  const upstreams = typeof where === 'string' || where instanceof URL ? [where] : where;
+  return loadBalancer({ upstreams: upstreams ?? [], strategy });
+}
+
+function isOptions(value: Target | ReverseProxyOptions): value is ReverseProxyOptions {
+  return (
+    typeof value === 'object' && value !== null && !(value instanceof URL) && !('pick' in value)
+  );
+}

@@ -1,0 +1,160 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { exchangeOf, type Handler } from '../exchange/exchange.js';
+import type { UpstreamResponse } from '../exchange/upstream-response.js';
+import { inspect, known, oneOf } from '../options.js';
+
+/**
+ * What an attribute becomes: one value for all, a value by what it was (`'*'` for the rest), or what a
+ * function returns. `false` takes the attribute out.
+ */
+export type CookieMapping =
+  | string
+  | false
+  | Readonly<Record<string, string | false>>
+  | ((value: string) => string | false);
+
+/** Options for {@link rewriteCookies}. What is not given stays as the upstream sent it. */
+export interface RewriteCookiesOptions {
+  /** What `Domain` becomes, where a cookie has one. `false` binds the cookie to the gateway's host. */
+  readonly domain?: CookieMapping | undefined;
+  /** What `Path` becomes, where a cookie has one. */
+  readonly path?: CookieMapping | undefined;
+  /** Whether `Secure` is there. */
+  readonly secure?: boolean | undefined;
+  /** What `SameSite` is; `false` takes it out. `'none'` brings `Secure` with it. */
+  readonly sameSite?: 'strict' | 'lax' | 'none' | false | undefined;
+}
+
+type Mapper = (value: string) => string | false;
+
+interface Rewrite {
+  readonly domain: Mapper | undefined;
+  readonly path: Mapper | undefined;
+  readonly secure: boolean | undefined;
+  readonly sameSite: string | false | undefined;
+}
+
+/**
+ * Maps `Domain`, `Path`, `Secure` and `SameSite` of each `Set-Cookie`, and nothing else in it. Cookies
+ * named `__Host-` and `__Secure-` keep what makes them valid.
+ *
+ * @example
+ * app.use('/shop', rewriteCookies({ domain: false, path: { '/': '/shop' } }), proxyPass('http://localhost:3000'));
+ */
+export function rewriteCookies(options: RewriteCookiesOptions): Handler {
+  const { domain, path, secure, sameSite } = known('rewriteCookies', options, [
+    'domain',
+    'path',
+    'secure',
+    'sameSite',
+  ]);
+  if (secure !== undefined && typeof secure !== 'boolean') {
+    throw new TypeError(
+      `rewriteCookies: secure must be true or false, received ${inspect(secure)}`,
+    );
+  }
+  if (sameSite !== undefined && sameSite !== false) {
+    oneOf('rewriteCookies: sameSite', sameSite, ['strict', 'lax', 'none']);
+  }
+  if (secure === false && sameSite === 'none') {
+    throw new TypeError(
+      "rewriteCookies: sameSite 'none' needs Secure, which secure: false takes out",
+    );
+  }
+  const rewrite: Rewrite = {
+    domain: mapper('rewriteCookies: domain', domain),
+    path: mapper('rewriteCookies: path', path),
+    secure,
+    sameSite,
+  };
+
+  function editCookies(
+    response: UpstreamResponse,
+    _req: IncomingMessage,
+    _res: ServerResponse,
+  ): void {
+    const cookies = response.headers.getAll('set-cookie');
+    if (cookies.length === 0) return;
+    response.headers.set(
+      'Set-Cookie',
+      cookies.map((cookie) => rewriteCookie(cookie, rewrite)),
+    );
+  }
+
+  return function rewriteCookiesMiddleware(req, res, next) {
+    exchangeOf(req, res).onResponse(editCookies);
+    next?.();
+  };
+}
+
+/** Attribute values end at a semicolon and hold no control characters (RFC 6265, 4.1.1). */
+const ATTRIBUTE_VALUE = /^[\x20-\x3a\x3c-\x7e]*$/;
+
+function mapper(at: string, mapping: CookieMapping | undefined): Mapper | undefined {
+  if (mapping === undefined) return undefined;
+  if (mapping === false) return () => false;
+  if (typeof mapping === 'function') return (value) => checked(at, mapping(value));
+  if (typeof mapping === 'string') {
+    checked(at, mapping);
+    return () => mapping;
+  }
+  if (typeof mapping !== 'object' || mapping === null || Array.isArray(mapping)) {
+    throw new TypeError(
+      `${at} must be a string, false, an object or a function, received ${inspect(mapping)}`,
+    );
+  }
+  const table = new Map(Object.entries(mapping));
+  for (const [key, value] of table) checked(`${at}[${JSON.stringify(key)}]`, value);
+  return (value) => table.get(value) ?? table.get(value.toLowerCase()) ?? table.get('*') ?? value;
+}
+
+function checked(at: string, value: string | false): string | false {
+  if (value === false || (typeof value === 'string' && ATTRIBUTE_VALUE.test(value))) return value;
+  throw new TypeError(
+    `${at} must be a cookie attribute's value or false, received ${inspect(value)}`,
+  );
+}
+
+/** One `Set-Cookie` with its attributes mapped; the text of all others stays byte for byte. */
+function rewriteCookie(cookie: string, rewrite: Rewrite): string {
+  const [pair = '', ...attributes] = cookie.split(';');
+  const hostBound = /^\s*__Host-/i.test(pair);
+  const mustBeSecure = hostBound || /^\s*__Secure-/i.test(pair);
+  const dropsSecure = rewrite.secure === false && !mustBeSecure && !isCrossSite(attributes);
+  const kept: string[] = [];
+  for (const attribute of attributes) {
+    const at = attribute.indexOf('=');
+    const name = (at === -1 ? attribute : attribute.slice(0, at)).trim().toLowerCase();
+    const value = at === -1 ? '' : attribute.slice(at + 1).trim();
+    if (name === 'domain' && rewrite.domain !== undefined && !hostBound) {
+      pushMapped(kept, 'Domain', rewrite.domain(value));
+    } else if (name === 'path' && rewrite.path !== undefined && !hostBound) {
+      pushMapped(kept, 'Path', rewrite.path(value));
+    } else if (
+      !(name === 'secure' && dropsSecure) &&
+      !(name === 'samesite' && rewrite.sameSite !== undefined)
+    ) {
+      kept.push(attribute);
+    }
+  }
+  const secure = rewrite.secure === true || rewrite.sameSite === 'none';
+  if (secure && !kept.some((attribute) => attribute.trim().toLowerCase() === 'secure'))
+    kept.push(' Secure');
+  if (rewrite.sameSite) kept.push(` SameSite=${capitalized(rewrite.sameSite)}`);
+  return [pair, ...kept].join(';');
+}
+
+function pushMapped(kept: string[], name: string, value: string | false): void {
+  if (value !== false) kept.push(` ${name}=${value}`);
+}
+
+/** Browsers refuse `SameSite=None` and `Partitioned` without `Secure`. */
+function isCrossSite(attributes: readonly string[]): boolean {
+  return attributes.some((attribute) =>
+    /^\s*(?:samesite\s*=\s*none|partitioned)\s*$/i.test(attribute),
+  );
+}
+
+function capitalized(word: string): string {
+  return (word[0] as string).toUpperCase() + word.slice(1);
+}

@@ -1,0 +1,96 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { appTrusts, clientOrigin, mountPath, peerAddress } from '../exchange/client.js';
+import { type Exchange, exchangeOf, type Handler } from '../exchange/exchange.js';
+import type { UpstreamResponse } from '../exchange/upstream-response.js';
+import { known } from '../options.js';
+import type { Upstream } from '../upstreams/upstream.js';
+
+/**
+ * Maps `Location` of 201 and 3xx back to where the client is: the upstream's origin and base path go,
+ * what `rewriteUrl()` cut off and the mount path come back. Locations elsewhere are left alone.
+ *
+ * @example
+ * app.use('/shop', rewriteRedirects(), proxyPass('http://localhost:3000/app'));
+ * // Location: http://localhost:3000/app/login → http://gateway.example/shop/login
+ */
+export function rewriteRedirects(options: Record<string, never> = {}): Handler {
+  known('rewriteRedirects', options, []);
+
+  return function rewriteRedirectsMiddleware(req, res, next) {
+    exchangeOf(req, res).onResponse(rewriteLocation);
+    next?.();
+  };
+}
+
+function rewriteLocation(
+  response: UpstreamResponse,
+  req: IncomingMessage,
+  res: ServerResponse,
+): void {
+  const { status, headers, upstream } = response;
+  if (upstream === undefined || (status !== 201 && (status < 300 || status > 399))) return;
+  const location = headers.get('location');
+  if (location === undefined) return;
+  const mapped = mapLocation(location, exchangeOf(req, res), upstream);
+  if (mapped !== undefined) headers.set('Location', mapped);
+}
+
+/** Scheme and authority, where there are any, and the rest as text. */
+const LOCATION = /^(?:(https?:)?\/\/([^/?#\\]*))?([/?#].*)?$/i;
+
+/** The location as the client has to be told it; `undefined` when it is right as it is. */
+function mapLocation(location: string, exchange: Exchange, upstream: Upstream): string | undefined {
+  const [whole, scheme, authority, path = '/'] = LOCATION.exec(location) ?? [];
+  if (whole === undefined) return undefined;
+  if (
+    authority !== undefined &&
+    !isUpstream(authority, scheme ?? upstream.protocol, exchange, upstream)
+  ) {
+    return undefined;
+  }
+  const mapped = mapPath(path, exchange, upstream);
+  if (mapped === undefined) return undefined;
+  if (authority === undefined) return mapped;
+  const { req } = exchange;
+  const peer = peerAddress(req);
+  const { proto, host } = clientOrigin(req, peer !== undefined && appTrusts(req, peer, 0));
+  if (host === undefined) return mapped;
+  return `${scheme === undefined ? '' : `${proto}:`}//${host}${mapped}`;
+}
+
+/** Whether an authority is the upstream's own, or the `Host` that it was sent. */
+function isUpstream(
+  authority: string,
+  scheme: string,
+  exchange: Exchange,
+  upstream: Upstream,
+): boolean {
+  const origin = canonicalOrigin(scheme, authority);
+  if (origin === undefined) return false;
+  if (origin === upstream.origin) return true;
+  const { req, headers } = exchange;
+  const host = headers.host ?? req.headers.host;
+  return host !== undefined && origin === canonicalOrigin(scheme, host);
+}
+
+function canonicalOrigin(scheme: string, authority: string): string | undefined {
+  const url = `${scheme.toLowerCase()}//${authority}`;
+  return URL.canParse(url) ? new URL(url).origin : undefined;
+}
+
+function mapPath(path: string, exchange: Exchange, upstream: Upstream): string | undefined {
+  const own = path.startsWith('/') ? path : `/${path}`;
+  const unbased = withoutPrefix(own, upstream.basePath);
+  if (unbased === undefined) return undefined;
+  const { from, to } = exchange.rewritten ?? { from: '', to: '' };
+  const rest = withoutPrefix(unbased, to);
+  return `${mountPath(exchange.req)}${rest === undefined ? unbased : from + rest}`;
+}
+
+/** The path behind a prefix that ends where a segment does. */
+function withoutPrefix(path: string, prefix: string): string | undefined {
+  if (!path.startsWith(prefix)) return undefined;
+  const rest = path.slice(prefix.length);
+  if (rest === '') return '/';
+  return prefix === '' || /^[/?#]/.test(rest) ? rest : undefined;
+}

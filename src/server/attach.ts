@@ -1,0 +1,75 @@
+import { IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Server as TlsServer } from 'node:https';
+import { callable, inspect } from '../options.js';
+
+/** What a server calls with a request: an Express or Connect app, or a plain listener. */
+export type App = (req: IncomingMessage, res: ServerResponse) => void;
+
+/** An attached app. */
+export interface Attached {
+  /** Takes no new connections, lets what is in flight finish, and resolves when all has ended. */
+  close(): Promise<void>;
+}
+
+/**
+ * Sends the server events that Express never sees through the app: here, requests that wait for
+ * `100 Continue`. They get it when something in the pipeline begins to read the body, and not before:
+ * a request that is refused gets its 4xx alone.
+ *
+ * @example
+ * const server = createServer(app).listen(8080);
+ * const attached = attach(server, app);
+ * process.once('SIGTERM', () => attached.close());
+ */
+export function attach(server: Server | TlsServer, app: App): Attached {
+  if (typeof server !== 'object' || server === null || typeof server.on !== 'function') {
+    throw new TypeError(
+      `attach: server must be an http or https server, received ${inspect(server)}`,
+    );
+  }
+  callable('attach: app', app);
+
+  const onContinue = (req: IncomingMessage, res: ServerResponse): void => {
+    if (!isPlainExpectation(req)) return refuseExpectation(req, res);
+    continueOnRead(req, res);
+    app(req, res);
+  };
+  server.on('checkContinue', onContinue);
+  server.on('checkExpectation', refuseExpectation);
+
+  return {
+    async close() {
+      const closed = new Promise<void>((resolve) => {
+        // A server that never listened, or is closed already, says so: that is what we wanted.
+        server.close(() => resolve());
+      });
+      server.closeIdleConnections();
+      await closed;
+      server.off('checkContinue', onContinue);
+      server.off('checkExpectation', refuseExpectation);
+    },
+  };
+}
+
+/** Node takes any value that has the word in it, and any number of lines. */
+function isPlainExpectation(req: IncomingMessage): boolean {
+  return req.headers.expect?.toLowerCase() === '100-continue';
+}
+
+/** RFC 9110, 10.1.1: an expectation that cannot be met is 417. */
+function refuseExpectation(_req: IncomingMessage, res: ServerResponse): void {
+  res.writeHead(417, { Connection: 'close', 'Content-Length': 0 }).end();
+}
+
+/**
+ * Sends the 100 at the first read of the body, whoever reads. `_read` is where a stream's consumer
+ * arrives in the end, be it `express.json()`, a pipe or `proxyPass()`.
+ */
+function continueOnRead(req: IncomingMessage, res: ServerResponse): void {
+  req._read = function readAfterContinue(size: number): void {
+    req._read = IncomingMessage.prototype._read;
+    // After a final answer, the read only drains what the client sends regardless.
+    if (!res.headersSent) res.writeContinue();
+    req._read(size);
+  };
+}

@@ -1,0 +1,156 @@
+import { type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http';
+import { pipeline, type Readable } from 'node:stream';
+import { BadResponseError, isProxyError, ModifyResponseError } from '../exchange/errors.js';
+import type { Exchange } from '../exchange/exchange.js';
+import { fieldInfo, LIST } from '../exchange/fields.js';
+import { forbidsBody, type UpstreamResponse } from '../exchange/upstream-response.js';
+
+/** Up to here, a body is cheaper as text in the same write as its head than as a write of its own. */
+const ONE_WRITE_BYTES = 16_384;
+/** How much of an upload that nobody wants is read, and how long, so that the client sees its answer. */
+const LINGER_BYTES = 1_048_576;
+const LINGER_MS = 2_000;
+
+/**
+ * Sends a response to the client: its head, and whatever its body has become.
+ *
+ * @throws ProxyError while nothing has been sent; later errors break the connection.
+ */
+export function sendAnswer(exchange: Exchange, response: UpstreamResponse): void {
+  const { res } = exchange;
+  const { content } = response;
+  if (isBodyless(res, response)) {
+    writeHead(res, response);
+    response.discard();
+    endAnswer(res);
+  } else if (content.at === 'wire') {
+    response.relayTo(res, writeHead);
+  } else if (content.at === 'memory' || content.at === 'edit') {
+    writeHead(res, response, content.bytes.length);
+    endAnswer(res, content.bytes);
+  } else if (content.at === 'stream') {
+    writeHead(res, response);
+    sendStream(exchange, content.stream);
+  } else {
+    const reason = content.at === 'taken' ? 'stream() took its body' : 'it has been discarded';
+    const cause = new Error(`The response cannot be sent: ${reason}`);
+    throw new ModifyResponseError({ cause, upstream: response.upstream });
+  }
+}
+
+/** Ends the answer. A small body leaves in one write with the head before it. */
+export function endAnswer(res: ServerResponse, last?: Buffer): void {
+  if (last === undefined) res.end();
+  else if (last.length > ONE_WRITE_BYTES) res.end(last);
+  else res.end(last.toString('latin1'), 'latin1');
+  lingerOnUpload(res.req, res);
+}
+
+/**
+ * An answer that comes before the upload has ended is lost to the client when the connection closes
+ * with bytes unread. So the rest is read and dropped, within bounds once the answer is out.
+ */
+export function lingerOnUpload(req: IncomingMessage, res: ServerResponse): void {
+  if (req.complete || !hasUpload(req)) return;
+  let left = LINGER_BYTES;
+  const close = () => {
+    if (!req.complete) req.socket.destroy();
+  };
+  const limit = () => {
+    const timer = setTimeout(close, LINGER_MS);
+    timer.unref();
+    req.once('close', () => clearTimeout(timer));
+    req.on('data', (chunk: Buffer) => {
+      left -= chunk.length;
+      if (left < 0) close();
+    });
+  };
+  if (res.writableFinished) limit();
+  else res.once('finish', limit);
+  req.resume();
+}
+
+/** Whether a request came with a body: RFC 9112, 6.3 knows it by these two fields alone. */
+export function hasUpload(req: IncomingMessage): boolean {
+  const length = req.headers['content-length'];
+  if (length !== undefined) return Number(length) !== 0;
+  if (req.headers['transfer-encoding'] !== undefined) return true;
+  return req.httpVersionMajor === 2 && !req.complete;
+}
+
+/** `compression` holds back what it has until it is told to flush. */
+export function flushCompressed(res: ServerResponse): void {
+  const { flush } = res as ServerResponse & { flush?: () => void };
+  if (flush !== undefined && flush !== legacyFlush) flush.call(res);
+}
+
+/** Node's own, deprecated `flush` has nothing to do with compression. */
+const legacyFlush = (ServerResponse.prototype as { flush?: () => void }).flush;
+
+const PRINTABLE = /^[\t\x20-\x7e]*$/;
+
+function writeHead(res: ServerResponse, response: UpstreamResponse, length?: number): void {
+  const { headers, status, statusText } = response;
+  // RFC 9112, 6: the length is ours to state, and never beside a transfer coding.
+  if (length !== undefined) {
+    if (headers.get('content-length') !== String(length)) headers.set('Content-Length', length);
+  } else if (!isBodyless(res, response) || forbidsLength(status)) {
+    if (response.content.at !== 'stream') headers.delete('content-length');
+  }
+  const usual = STATUS_CODES[status] ?? 'Unknown';
+  const reason =
+    statusText !== '' && (statusText === usual || PRINTABLE.test(statusText)) ? statusText : usual;
+  const lines = headers.flat();
+  try {
+    for (let i = 0; i < lines.length; i += 2) {
+      setLine(res, lines, i);
+    }
+    res.writeHead(status, reason);
+  } catch (cause) {
+    for (let i = 0; i < lines.length; i += 2) res.removeHeader(lines[i] as string);
+    throw new BadResponseError({ cause, upstream: response.upstream });
+  }
+}
+
+/** Puts one line on `res`: in place of what middleware has set, unless both belong to a list. */
+function setLine(res: ServerResponse, lines: readonly string[], i: number): void {
+  const name = lines[i] as string;
+  const { lower, flags } = fieldInfo(name);
+  if (lower === 'transfer-encoding' || lower === 'trailer') return;
+  if (flags & LIST ? res.hasHeader(name) : isRepeat(lines, i, name.length, lower)) {
+    res.appendHeader(name, lines[i + 1] as string);
+  } else {
+    res.setHeader(name, lines[i + 1] as string);
+  }
+}
+
+function isRepeat(lines: readonly string[], end: number, length: number, lower: string): boolean {
+  for (let i = 0; i < end; i += 2) {
+    const name = lines[i] as string;
+    if (name.length === length && name.toLowerCase() === lower) return true;
+  }
+  return false;
+}
+
+function isBodyless(res: ServerResponse, response: UpstreamResponse): boolean {
+  return res.req.method === 'HEAD' || forbidsBody(response.status);
+}
+
+function forbidsLength(status: number): boolean {
+  return status === 204 || status < 200;
+}
+
+function sendStream(exchange: Exchange, stream: Readable): void {
+  const { res } = exchange;
+  res.flushHeaders();
+  stream.on('data', () => flushCompressed(res));
+  // An error of the stream destroys the answer, and that is how the client can tell.
+  pipeline(stream, res, (cause) => {
+    if (cause === null || cause === undefined || !exchange.open) return;
+    const { upstream } = exchange;
+    exchange.settle(
+      'failed',
+      isProxyError(cause) ? cause : new ModifyResponseError({ cause, upstream }),
+    );
+  });
+}

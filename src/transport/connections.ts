@@ -1,0 +1,135 @@
+import { isIP, type Socket } from 'node:net';
+import { buildConnector, Client, type Dispatcher, Pool } from 'undici';
+import type { Upstream } from '../upstreams/upstream.js';
+import type { TransportSettings } from './settings.js';
+import { watchSocket } from './socket-watch.js';
+
+/** What a try says to undici; `connection` is noted by the connection that takes it. */
+export interface SendOptions extends Dispatcher.DispatchOptions {
+  /** The name that TLS asks for; undici takes it, though its types do not say so. */
+  servername: string | undefined;
+  connection: Connection | undefined;
+}
+
+/** The connections to one upstream, made with one set of settings. */
+export interface Connections {
+  /** Sends over any connection, an idle one first. */
+  dispatch(options: SendOptions, handler: Dispatcher.DispatchHandler): void;
+  /** Sends over a connection that nobody has used before. */
+  dispatchFresh(options: SendOptions, handler: Dispatcher.DispatchHandler): void;
+  close(): Promise<void>;
+}
+
+/** The connections to an upstream; made when they are first needed. */
+export function connectionsTo(upstream: Upstream, settings: TransportSettings): Connections {
+  // What is stored under settings was stored here, by them.
+  const known = upstream.connections.get(settings) as Connections | undefined;
+  if (known !== undefined) return known;
+  const made = settings.dispatcher
+    ? borrowed(settings.dispatcher)
+    : new OwnConnections(upstream, settings);
+  upstream.connections.set(settings, made);
+  return made;
+}
+
+class OwnConnections implements Connections {
+  readonly #upstream: Upstream;
+  readonly #settings: TransportSettings;
+  readonly #connect: buildConnector.connector;
+  readonly #pool: Pool;
+  #fresh: Pool | undefined = undefined;
+
+  constructor(upstream: Upstream, settings: TransportSettings) {
+    this.#upstream = upstream;
+    this.#settings = settings;
+    this.#connect = connector(upstream, settings);
+    this.#pool = this.#open(1);
+  }
+
+  dispatch(options: SendOptions, handler: Dispatcher.DispatchHandler): void {
+    this.#pool.dispatch(options, handler);
+  }
+
+  dispatchFresh(options: SendOptions, handler: Dispatcher.DispatchHandler): void {
+    // To undici, `pipelining: 0` is a pool that keeps no connection alive.
+    this.#fresh ??= this.#open(0);
+    this.#fresh.dispatch(options, handler);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#pool.close(), this.#fresh?.close()]);
+  }
+
+  #open(pipelining: 0 | 1): Pool {
+    const settings = this.#settings;
+    const connect = this.#connect;
+    return new Pool(this.#upstream.origin, {
+      connections: settings.connections,
+      pipelining,
+      connect,
+      allowH2: settings.http2,
+      keepAliveTimeout: settings.keepAliveMs,
+      keepAliveMaxTimeout: settings.keepAliveMs,
+      maxHeaderSize: settings.maxHeaderBytes,
+      factory: (origin, options) => new Connection(origin, options as Client.Options, connect),
+    });
+  }
+}
+
+/** One connection, which knows how much it has carried and how its socket fared. */
+export class Connection extends Client {
+  /** Requests that the present socket has carried. */
+  served = 0;
+  /** Whether the present socket ended with a reset. */
+  wasReset = false;
+  /** Whether the response now arriving calls itself HTTP/1.0. */
+  speaksHttp10 = false;
+  /** Whether the next bytes begin a response. */
+  awaitsHead = false;
+
+  constructor(origin: URL, options: Client.Options, connect: buildConnector.connector) {
+    super(origin, {
+      ...options,
+      connect: (target, done) =>
+        connect(target, (...result) => {
+          if (result[0] === null) this.#opened(result[1]);
+          done(...result);
+        }),
+    });
+  }
+
+  override dispatch(options: SendOptions, handler: Dispatcher.DispatchHandler): boolean {
+    options.connection = this;
+    return super.dispatch(options, handler);
+  }
+
+  #opened(socket: Socket): void {
+    this.served = 0;
+    this.wasReset = false;
+    watchSocket(socket, this);
+  }
+}
+
+/** A dispatcher of the user's: theirs to configure and to close. */
+function borrowed(dispatcher: Dispatcher): Connections {
+  const dispatch = (options: SendOptions, handler: Dispatcher.DispatchHandler): void => {
+    dispatcher.dispatch(options, handler);
+  };
+  return { dispatch, dispatchFresh: dispatch, close: async () => {} };
+}
+
+function connector(upstream: Upstream, settings: TransportSettings): buildConnector.connector {
+  const connect = buildConnector({
+    ...settings.tls,
+    timeout: settings.connectTimeoutMs,
+    allowH2: settings.http2,
+    ...(upstream.socketPath === undefined ? {} : { socketPath: upstream.socketPath }),
+  } as buildConnector.BuildOptions);
+  const servername = settings.tls?.servername ?? upstream.servername;
+  return (target, done) => {
+    // The name to verify is the upstream's, never one that a request's Host could choose; and SNI
+    // cannot carry addresses (RFC 6066, 3).
+    const { servername: _, ...rest } = target;
+    connect(servername === '' || isIP(servername) ? rest : { ...rest, servername }, done);
+  };
+}

@@ -1,0 +1,97 @@
+import { STATUS_CODES } from 'node:http';
+import { isProxyError, ModifyResponseError } from '../exchange/errors.js';
+import type { Exchange, Next } from '../exchange/exchange.js';
+import { NoBody, type UpstreamResponse } from '../exchange/upstream-response.js';
+import { lingerOnUpload, sendAnswer } from './answer.js';
+
+/** Runs the edits of a response and then hands it to `done`; what goes wrong goes to `next`. */
+export function editThen(
+  exchange: Exchange,
+  response: UpstreamResponse,
+  next: Next | undefined,
+  done: (exchange: Exchange, response: UpstreamResponse, next: Next | undefined) => void,
+): void {
+  let pending: void | Promise<void>;
+  try {
+    pending = exchange.edit(response);
+  } catch (error) {
+    return spoil(exchange, response, error, next);
+  }
+  if (pending === undefined) return done(exchange, response, next);
+  pending.then(
+    () => done(exchange, response, next),
+    (error: unknown) => {
+      if (error instanceof NoBody) editThen(exchange, response, next, done);
+      else spoil(exchange, response, error, next);
+    },
+  );
+}
+
+/** Sends a response, unless there is nobody left to send it to. */
+export function deliver(
+  exchange: Exchange,
+  response: UpstreamResponse,
+  next: Next | undefined,
+): void {
+  if (!exchange.open || exchange.res.headersSent) {
+    response.discard();
+    return;
+  }
+  try {
+    sendAnswer(exchange, response);
+  } catch (error) {
+    response.discard();
+    fail(exchange, error, next);
+  }
+}
+
+/** An edit failed: the response is released, and the error says whose fault it was. */
+function spoil(
+  exchange: Exchange,
+  response: UpstreamResponse,
+  cause: unknown,
+  next: Next | undefined,
+): void {
+  response.discard();
+  const { upstream } = response;
+  fail(exchange, isProxyError(cause) ? cause : new ModifyResponseError({ cause, upstream }), next);
+}
+
+/**
+ * Ends an exchange with an error: `next(error)`, once, and only while nothing has been sent. After
+ * that the connection is broken; a client that has left is told nothing.
+ */
+export function fail(exchange: Exchange, error: unknown, next: Next | undefined): void {
+  const { req, res } = exchange;
+  if (!exchange.open) return;
+  const known = isProxyError(error) ? error : undefined;
+  if (known?.code === 'ERR_PROXY_CLIENT_CLOSED') return;
+  exchange.failure = error;
+  if (res.headersSent) {
+    exchange.settle('failed', error);
+    res.destroy();
+    return;
+  }
+  // RFC 9112, 9.3: a server that does not trust what follows on a connection closes it.
+  if (known?.headers?.connection === 'close') res.shouldKeepAlive = false;
+  lingerOnUpload(req, res);
+  if (next !== undefined) next(error);
+  else answerPlainly(exchange, known?.status ?? 500, known?.headers);
+}
+
+/** What a bare `node:http` server, which has no error middleware, lets its client know. */
+function answerPlainly(
+  exchange: Exchange,
+  status: number,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  const { res } = exchange;
+  for (const name of res.getHeaderNames()) res.removeHeader(name);
+  const text = `${STATUS_CODES[status] ?? status}\n`;
+  res.writeHead(status, {
+    ...headers,
+    'content-type': 'text/plain; charset=utf-8',
+    'content-length': text.length,
+  });
+  res.end(text);
+}

@@ -1,0 +1,93 @@
+import type { IncomingMessage } from 'node:http';
+import { asUtf8, charsetOf, isJson } from '../exchange/charset.js';
+
+/** A body written out again. */
+export interface EncodedBody {
+  readonly bytes: Buffer;
+  /** The new `Content-Type`, where the old one would be wrong about the charset. */
+  readonly contentType: string | undefined;
+}
+
+/**
+ * Writes out again what `express.json()`, `urlencoded()`, `text()` or `raw()` has left in `req.body`,
+ * edits included. `undefined` when nothing there can be written as this content type.
+ */
+export function parsedBody(
+  req: IncomingMessage,
+  type: string | undefined,
+): EncodedBody | undefined {
+  const { body } = req as IncomingMessage & { body?: unknown };
+  if (body === undefined) return undefined;
+  if (body instanceof Uint8Array) {
+    return {
+      bytes: Buffer.from(body.buffer, body.byteOffset, body.byteLength),
+      contentType: undefined,
+    };
+  }
+  if (isJson(type)) {
+    // text() may have been told to take JSON as text; anything else that is a string was parsed.
+    const text = typeof body === 'string' && isJsonText(body) ? body : JSON.stringify(body);
+    return utf8(text, type);
+  }
+  if (typeof body === 'string') return encodeText(body, type);
+  if (isForm(type) && typeof body === 'object' && body !== null)
+    return utf8(encodeForm(body), type);
+  return undefined;
+}
+
+function encodeText(text: string, type: string | undefined): EncodedBody {
+  const charset = charsetOf(type);
+  if ((charset === 'iso-8859-1' || charset === 'latin1') && isLatin1(text)) {
+    return { bytes: Buffer.from(text, 'latin1'), contentType: undefined };
+  }
+  return utf8(text, type);
+}
+
+function isLatin1(text: string): boolean {
+  return Buffer.from(text, 'latin1').toString('latin1') === text;
+}
+
+function utf8(text: string, type: string | undefined): EncodedBody {
+  const charset = charsetOf(type);
+  const right = charset === undefined || charset === 'utf-8' || charset === 'utf8';
+  return { bytes: Buffer.from(text), contentType: right ? undefined : asUtf8(type as string) };
+}
+
+function isJsonText(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isForm(type: string | undefined): boolean {
+  return type !== undefined && /^application\/x-www-form-urlencoded\s*(?:;|$)/i.test(type);
+}
+
+/** Nested values as `a[b]=c`, repeated ones as `a=1&a=2`: what body-parser reads back the same. */
+function encodeForm(body: object): string {
+  const pairs: string[] = [];
+  for (const [key, value] of Object.entries(body)) addPairs(pairs, key, value);
+  return pairs.join('&');
+}
+
+function addPairs(pairs: string[], key: string, value: unknown): void {
+  if (Array.isArray(value)) {
+    const repeatable = value.length > 1 && value.every((item) => typeof item !== 'object');
+    value.forEach((item, i) => {
+      addPairs(pairs, repeatable ? key : `${key}[${i}]`, item);
+    });
+  } else if (typeof value === 'object' && value !== null) {
+    for (const [name, item] of Object.entries(value)) addPairs(pairs, `${key}[${name}]`, item);
+  } else {
+    pairs.push(
+      `${formText(key)}=${formText(value === null || value === undefined ? '' : String(value))}`,
+    );
+  }
+}
+
+function formText(text: string): string {
+  return encodeURIComponent(text).replace(/%20/g, '+');
+}

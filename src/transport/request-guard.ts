@@ -1,0 +1,121 @@
+import type { IncomingMessage } from 'node:http';
+import { BadRequestError } from '../exchange/errors.js';
+import { nominated } from '../exchange/fields.js';
+
+/** Node 20 drops fields past this one from `headers` and keeps them in `rawHeaders`. */
+const MAX_FIELDS = 1_000;
+
+/** reg-name, IPv4 or a bracketed IPv6 literal, and a port: RFC 9110, 7.2. */
+const AUTHORITY = /^(?:[a-z0-9._~!$&'()*+;=%-]*|\[[0-9a-f:.]+\])(?::\d{0,5})?$/i;
+
+/** Fields without which the rest of the message would be read differently. */
+const NEVER_NOMINATED = ['host', 'content-length', 'content-type'];
+
+/**
+ * Refuses what Node's parser lets through and what two servers would read in two ways. Most of it is
+ * harmless at one server; it is the disagreement between two that request smuggling lives on.
+ *
+ * @throws BadRequestError that closes the connection behind it.
+ */
+export function guardRequest(req: IncomingMessage, allowTrace: boolean): void {
+  const { headers, rawHeaders } = req;
+  if (rawHeaders.length > MAX_FIELDS * 2) {
+    throw new BadRequestError('The request has too many header fields', 431);
+  }
+  if (req.httpVersionMajor !== 2) guardHttp1(req);
+  else if (headers.connection !== undefined)
+    throw new BadRequestError('HTTP/2 has no Connection field');
+  if (headers.host !== undefined && !AUTHORITY.test(headers.host)) {
+    throw new BadRequestError('The Host field is not a host');
+  }
+  const length = headers['content-length'];
+  if (
+    length !== undefined &&
+    !(/^\d+$/.test(length) && Number(length) <= Number.MAX_SAFE_INTEGER)
+  ) {
+    throw new BadRequestError('The Content-Length field is not a length');
+  }
+  if (headers.expect !== undefined && headers.expect.toLowerCase() !== '100-continue') {
+    throw new BadRequestError('The expectation is not one that can be met', 417);
+  }
+  if (req.method === 'TRACE' && !allowTrace) {
+    throw new BadRequestError('TRACE is not allowed', 405);
+  }
+  for (const name of nominated(headers.connection) ?? []) {
+    if (NEVER_NOMINATED.includes(name)) {
+      throw new BadRequestError(`The Connection field cannot name ${name}`);
+    }
+  }
+}
+
+function guardHttp1(req: IncomingMessage): void {
+  const { headers, rawHeaders, httpVersion } = req;
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') {
+    throw new BadRequestError('This version of HTTP is not supported', 505);
+  }
+  const coding = headers['transfer-encoding'];
+  if (coding !== undefined) {
+    // RFC 9112, 6.1: HTTP/1.0 has no transfer codings, whatever Node makes of them.
+    if (httpVersion === '1.0') throw new BadRequestError('HTTP/1.0 has no Transfer-Encoding');
+    if (coding.toLowerCase() !== 'chunked') {
+      throw new BadRequestError('The transfer coding is not supported', 501);
+    }
+  }
+  let hosts = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] as string;
+    if (name.length !== 4 || name.toLowerCase() !== 'host') continue;
+    if (++hosts > 1) throw new BadRequestError('The request has more than one Host field');
+    // Middleware may have set another Host by now; what the client sent is judged all the same.
+    if (!AUTHORITY.test(rawHeaders[i + 1] as string)) {
+      throw new BadRequestError('The Host field is not a host');
+    }
+  }
+}
+
+/** A request target taken apart: where the client believes it is, and what it wants there. */
+export interface RequestTarget {
+  /** The authority of an absolute-form target, which overrules `Host` (RFC 9112, 3.2.2). */
+  readonly authority: string | undefined;
+  /** Path and query, as the client wrote them. */
+  readonly path: string;
+}
+
+const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/is;
+
+/**
+ * Path and query to forward, as text. They are never parsed into a URL, which would resolve dot
+ * segments and let `//host` name another origin.
+ *
+ * @throws BadRequestError when the target is neither a path nor an absolute http(s) URL.
+ */
+export function requestTarget(url: string): RequestTarget {
+  let path = url;
+  let authority: string | undefined;
+  if (url.charCodeAt(0) !== 0x2f) {
+    const absolute = ABSOLUTE.exec(url);
+    authority = absolute?.[1];
+    if (!authority || !AUTHORITY.test(authority)) {
+      throw new BadRequestError('The request target is not a path');
+    }
+    const rest = absolute?.[2] ?? '';
+    path = rest.charCodeAt(0) === 0x2f ? rest : `/${rest}`;
+  }
+  const fragment = path.indexOf('#');
+  if (fragment !== -1) path = path.slice(0, fragment);
+  const backslash = path.indexOf('\\');
+  if (backslash !== -1 && !path.slice(0, backslash).includes('?')) {
+    throw new BadRequestError('The path has a backslash');
+  }
+  return { authority, path };
+}
+
+/** `..` in any spelling that some server undoes: encoded dots, path parameters, encoded slashes. */
+const CLIMBS = /(?:^|[/\\]|%2f|%5c)(?:\.|%2e){2}(?:[/\\;]|%2f|%5c|$)/i;
+
+/** Whether a path could climb out of the base it is put under. Cheap for paths that hold no dots. */
+export function climbs(path: string): boolean {
+  if (!path.includes('.') && !path.includes('%2e') && !path.includes('%2E')) return false;
+  const query = path.indexOf('?');
+  return CLIMBS.test(query === -1 ? path : path.slice(0, query));
+}

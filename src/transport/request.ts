@@ -1,0 +1,137 @@
+import { BadRequestError, BodyConsumedError, BodyTooLargeError } from '../exchange/errors.js';
+import type { Exchange } from '../exchange/exchange.js';
+import type { Upstream } from '../upstreams/upstream.js';
+import { hasUpload } from './answer.js';
+import type { SendOptions } from './connections.js';
+import { parsedBody } from './parsed-body.js';
+import { RequestBody } from './request-body.js';
+import { climbs, requestTarget } from './request-guard.js';
+import type { TransportSettings } from './settings.js';
+
+/** A request as undici takes it, and what the transport has to know about it. */
+export interface OutgoingRequest extends SendOptions {
+  readonly upstream: Upstream;
+  /** Whether sending it twice does no more than sending it once, and can be done. */
+  readonly replayable: boolean;
+}
+
+/** Methods that undici takes a body for granted with. */
+const EXPECTS_BODY = new Set(['POST', 'PUT', 'PATCH', 'QUERY', 'PROPFIND', 'PROPPATCH']);
+
+const REPLAYABLE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
+
+/**
+ * Puts an exchange into the form in which it goes out: this is where the edits of all pieces become
+ * one request.
+ *
+ * @throws ProxyError when there is something in it that must not be forwarded.
+ */
+export function outgoingRequest(
+  exchange: Exchange,
+  upstream: Upstream,
+  settings: TransportSettings,
+): OutgoingRequest {
+  const { req } = exchange;
+  const { method } = exchange;
+  const { authority, path } = requestTarget(exchange.path);
+  const headers = exchange.headers.flatten();
+  const host = hostFor(exchange, settings, authority);
+  if (host !== undefined) headers.push('Host', host);
+  if (upstream.authorization !== undefined) authorize(exchange, headers, upstream.authorization);
+
+  const upload = hasUpload(req);
+  return {
+    upstream,
+    origin: upstream.origin,
+    path: joinPath(exchange, upstream, path),
+    // undici's type lists the usual methods; any token is one (RFC 9110, 9.1).
+    method: method as OutgoingRequest['method'],
+    headers: headers as string[],
+    body: upload ? bodyOf(exchange, headers, settings) : null,
+    // undici closes behind HEAD unless told not to. Behind a body where none is expected it is right:
+    // a server that overlooks the body reads it as the next request.
+    reset: upload && !EXPECTS_BODY.has(method),
+    headersTimeout: settings.headersTimeoutMs,
+    bodyTimeout: settings.bodyTimeoutMs,
+    // Left to itself, undici takes the name from Host and reconnects whenever it changes.
+    servername: upstream.protocol === 'https:' ? upstream.hostname : undefined,
+    replayable: !upload && REPLAYABLE.has(method),
+    connection: undefined,
+  };
+}
+
+function hostFor(
+  exchange: Exchange,
+  { host }: TransportSettings,
+  authority?: string,
+): string | undefined {
+  const edited = exchange.headers.host;
+  if (edited !== undefined) return edited;
+  if (host === 'upstream') return undefined;
+  return host === 'client' ? (authority ?? exchange.req.headers.host) : host;
+}
+
+/** Credentials of the target URL stand in for the client's own, unless the app has set others. */
+function authorize(exchange: Exchange, headers: Fields, authorization: string): void {
+  if (exchange.headers.isEdited('authorization')) return;
+  drop(headers, 'authorization');
+  headers.push('Authorization', authorization);
+}
+
+/** The target's base path and query before the request's, joined as text with one slash. */
+function joinPath(exchange: Exchange, { basePath, query }: Upstream, path: string): string {
+  const based = basePath !== '' || exchange.path !== exchange.req.url;
+  if (based && climbs(path)) throw new BadRequestError('The path climbs out of its base');
+  if (query === '') return basePath + path;
+  const mark = path.indexOf('?');
+  if (mark === -1) return `${basePath}${path}?${query}`;
+  const own = path.slice(mark + 1);
+  return `${basePath}${path.slice(0, mark)}?${query}${own && `&${own}`}`;
+}
+
+type Fields = (string | readonly string[])[];
+
+function bodyOf(
+  exchange: Exchange,
+  headers: Fields,
+  settings: TransportSettings,
+): Buffer | RequestBody | null {
+  const { req } = exchange;
+  const length = req.headers['content-length'];
+  if (length !== undefined && Number(length) > settings.maxBodyBytes) throw new BodyTooLargeError();
+  if (req.readableDidRead || req.readableEnded) return reparsed(exchange, headers, settings);
+  if (length !== undefined) headers.push('Content-Length', String(Number(length)));
+  return new RequestBody(exchange, settings);
+}
+
+/** A body that other middleware has read and parsed, written out again. */
+function reparsed(exchange: Exchange, headers: Fields, settings: TransportSettings): Buffer | null {
+  const { req } = exchange;
+  const body = parsedBody(req, exchange.headers.get('content-type'));
+  if (body === undefined) {
+    // A chunked body can turn out to be empty: then nothing was taken.
+    if (req.readableEnded && !req.readableDidRead) return null;
+    throw new BodyConsumedError(
+      'The request body was read before proxyPass() and nothing was left in req.body that can be sent: ' +
+        'place proxyPass() before the middleware that reads it',
+    );
+  }
+  if (body.bytes.length > settings.maxBodyBytes) throw new BodyTooLargeError();
+  // The parser has undone the coding, and digests were of the bytes before.
+  for (const name of ['content-encoding', 'content-md5', 'digest', 'content-digest']) {
+    if (!exchange.headers.isEdited(name)) drop(headers, name);
+  }
+  if (body.contentType !== undefined) {
+    drop(headers, 'content-type');
+    headers.push('Content-Type', body.contentType);
+  }
+  exchange.bytesSent += body.bytes.length;
+  headers.push('Content-Length', String(body.bytes.length));
+  return body.bytes;
+}
+
+function drop(headers: Fields, lower: string): void {
+  for (let i = headers.length - 2; i >= 0; i -= 2) {
+    if ((headers[i] as string).toLowerCase() === lower) headers.splice(i, 2);
+  }
+}

@@ -1,0 +1,89 @@
+import { fieldInfo, HOP_BY_HOP, isAllowedTrailer, nominated } from '../exchange/fields.js';
+import type { HeaderOverlay } from '../exchange/header-overlay.js';
+
+/** How the body of a response is delimited, and its end-to-end fields as flat names and values. */
+export interface ResponseHead {
+  readonly lines: string[];
+  readonly chunked: boolean;
+  /** `Content-Length`, where there is one. */
+  readonly length: number | undefined;
+}
+
+/** The raw fields that undici hands over: flat, as bytes from HTTP/1 and as text from HTTP/2. */
+export type RawFields = readonly (Buffer | string | readonly (Buffer | string)[])[];
+
+/** The head of a response, hop-by-hop fields taken out; a word that says why where it is unfit. */
+export function responseHead(
+  raw: RawFields,
+  policy: Pick<HeaderOverlay, 'keep' | 'also'>,
+  maxFields: number,
+): ResponseHead | string {
+  if (raw.length > maxFields * 2) return 'too many fields';
+  const lines: string[] = [];
+  let connection: string | undefined;
+  let chunked = false;
+  let length: number | undefined;
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = latin1(raw[i] as Buffer | string);
+    const value = fieldValue(raw[i + 1] as Buffer | string | readonly (Buffer | string)[]);
+    const { lower, flags } = fieldInfo(name);
+    if (flags & HOP_BY_HOP) {
+      if (lower === 'transfer-encoding') {
+        // Anything but one plain "chunked" is read differently by different servers (CWE-444).
+        if (chunked || value.toLowerCase() !== 'chunked') return 'unknown transfer coding';
+        chunked = true;
+      } else if (lower === 'connection') {
+        connection = connection === undefined ? value : `${connection},${value}`;
+      }
+      if (!policy.keep.includes(lower)) continue;
+    } else if (lower === 'content-length') {
+      length = Number(value);
+    }
+    lines.push(name, value);
+  }
+  if (chunked && length !== undefined) return 'two framings';
+  const taken = nominated(connection);
+  if (taken !== undefined || policy.also.length > 0) {
+    return { lines: without(lines, [...(taken ?? []), ...policy.also]), chunked, length };
+  }
+  return { lines, chunked, length };
+}
+
+/** The fields of an interim response that may go on; RFC 9110, 7.6.1 counts for 1xx as well. */
+export function interimLines(
+  raw: RawFields,
+  policy: Pick<HeaderOverlay, 'keep' | 'also'>,
+): string[] {
+  const head = responseHead(raw, policy, Number.POSITIVE_INFINITY);
+  // An interim response has no body, so whatever it says of framing is dropped, not judged.
+  return typeof head === 'string' ? [] : without(head.lines, ['content-length']);
+}
+
+/** The trailers that may go on, as pairs; `undefined` when there are none. */
+export function trailerPairs(raw: RawFields | null | undefined): [string, string][] | undefined {
+  if (raw === null || raw === undefined || raw.length === 0) return undefined;
+  const pairs: [string, string][] = [];
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = latin1(raw[i] as Buffer | string);
+    if (!isAllowedTrailer(name.toLowerCase())) continue;
+    pairs.push([name, fieldValue(raw[i + 1] as Buffer | string | readonly (Buffer | string)[])]);
+  }
+  return pairs.length === 0 ? undefined : pairs;
+}
+
+function without(lines: readonly string[], names: readonly string[]): string[] {
+  const left: string[] = [];
+  for (let i = 0; i < lines.length; i += 2) {
+    const name = lines[i] as string;
+    if (!names.includes(name.toLowerCase())) left.push(name, lines[i + 1] as string);
+  }
+  return left;
+}
+
+function latin1(bytes: Buffer | string): string {
+  return typeof bytes === 'string' ? bytes : bytes.toString('latin1');
+}
+
+function fieldValue(value: Buffer | string | readonly (Buffer | string)[]): string {
+  return Array.isArray(value) ? value.map(latin1).join(', ') : latin1(value as Buffer | string);
+}

@@ -1,0 +1,36 @@
+/** The oldest release of each line of Node whose HTTP parser has the fixes of March 2026. */
+const FLOORS: Readonly<Record<string, readonly [minor: number, patch: number]>> = {
+  20: [20, 2],
+  22: [22, 2],
+  24: [14, 1],
+};
+
+let warned = false;
+
+/** Warns, once a process, of a runtime that lets through what a proxy relies on being refused. */
+export function warnOfRuntime(
+  version: string = process.versions.node,
+  flags: string = parserFlags(),
+): void {
+  if (warned) return;
+  const warning = runtimeWarning(version, flags);
+  if (warning === undefined) return;
+  warned = true;
+  process.emitWarning(warning, { type: 'HeadraceWarning', code: 'HEADRACE_RUNTIME' });
+}
+
+/** What is wrong with a runtime, if anything is. */
+export function runtimeWarning(version: string, flags: string): string | undefined {
+  if (flags.includes('--insecure-http-parser')) {
+    return 'the process runs with --insecure-http-parser, which lets smuggled requests through';
+  }
+  const [major = '', minor = 0, patch = 0] = version.split('.').map(Number);
+  const floor = FLOORS[major];
+  if (floor === undefined || minor > floor[0] || (minor === floor[0] && patch >= floor[1]))
+    return undefined;
+  return `Node ${version} has known flaws in its HTTP parser: use ${major}.${floor[0]}.${floor[1]} or later`;
+}
+
+function parserFlags(): string {
+  return `${process.execArgv.join(' ')} ${process.env.NODE_OPTIONS ?? ''}`;
+}

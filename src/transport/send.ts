@@ -1,0 +1,36 @@
+import { NoTargetError } from '../exchange/errors.js';
+import type { Exchange, Send } from '../exchange/exchange.js';
+import type { UpstreamResponse } from '../exchange/upstream-response.js';
+import { connectionsTo } from './connections.js';
+import { outgoingRequest } from './request.js';
+import type { TransportSettings } from './settings.js';
+import { WireResponse } from './wire-response.js';
+
+/** Sends the exchange through the wrappers that pieces have put round the call. */
+export function send(exchange: Exchange, settings: TransportSettings): Promise<UpstreamResponse> {
+  if (exchange.wrappers.length === 0) return sendOnce(exchange, settings);
+  let call: Send = () => sendOnce(exchange, settings);
+  for (let i = exchange.wrappers.length - 1; i >= 0; i--) {
+    const wrapper = exchange.wrappers[i];
+    const inner = call;
+    // An async function, so that a wrapper that throws at once rejects like one that throws later.
+    if (wrapper !== undefined) call = async () => wrapper(exchange, inner);
+  }
+  return call();
+}
+
+/** One try: resolves at the head of the response. */
+function sendOnce(exchange: Exchange, settings: TransportSettings): Promise<UpstreamResponse> {
+  return new Promise((resolve, reject) => {
+    const { upstream } = exchange;
+    if (upstream === undefined) {
+      throw new NoTargetError(
+        'proxyPass: nothing says where to send the request: ' +
+          'give proxyPass() a target, or place loadBalancer() before it',
+      );
+    }
+    const request = outgoingRequest(exchange, upstream, settings);
+    const connections = connectionsTo(upstream, settings);
+    new WireResponse(exchange, request, connections, settings, { resolve, reject }).dispatch();
+  });
+}

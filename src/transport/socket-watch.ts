@@ -1,0 +1,107 @@
+import type { Socket } from 'node:net';
+
+/** What is to be known of a connection's socket beyond what undici tells. */
+export interface SocketWatcher {
+  /** Set when the socket ends with a reset, where undici may report a clean end. */
+  wasReset: boolean;
+  /** Set when a response calls itself HTTP/1.0, which undici does not tell. */
+  speaksHttp10: boolean;
+  /** Set by the transport when a request has gone out, cleared here at the first bytes after it. */
+  awaitsHead: boolean;
+}
+
+/** How long a connection whose sending side broke may still say why. */
+const LAST_WORDS_MS = 1_000;
+
+const HEAD_END = Buffer.from('\r\n\r\n');
+
+/** How many unasked `100 Continue` are skipped before one response. */
+const MAX_SKIPPED = 8;
+
+/**
+ * Stands between a socket and undici for three things that undici 7 and 8 get wrong for a proxy and
+ * give no hook for: see each function.
+ */
+export function watchSocket(socket: Socket, watcher: SocketWatcher): void {
+  noteReset(socket, watcher);
+  inspectHeads(socket, watcher);
+  hearLastWords(socket);
+}
+
+/** A body that ends with the connection looks whole to undici when a reset cut it. */
+function noteReset(socket: Socket, watcher: SocketWatcher): void {
+  socket.prependListener('error', () => {
+    watcher.wasReset = true;
+  });
+}
+
+/**
+ * Looks at the first bytes of each response for its version, and skips `100 Continue` that nobody
+ * asked for: RFC 9110, 15.2 lets a client ignore it, undici breaks the connection.
+ */
+function inspectHeads(socket: Socket, watcher: SocketWatcher): void {
+  const push = socket.push;
+  let early: Buffer | undefined;
+  let skipped = 0;
+  socket.push = function pushInspected(chunk: Buffer | null, encoding?: BufferEncoding): boolean {
+    if (!watcher.awaitsHead) return push.call(this, chunk, encoding);
+    if (chunk === null) {
+      if (early !== undefined) push.call(this, early);
+      return push.call(this, null);
+    }
+    const head = early === undefined ? chunk : Buffer.concat([early, chunk]);
+    early = undefined;
+    if (head.length < STATUS_LENGTH) {
+      early = head;
+      return true;
+    }
+    if (isContinue(head) && skipped++ < MAX_SKIPPED) {
+      const end = head.indexOf(HEAD_END);
+      if (end !== -1) {
+        const rest = head.subarray(end + HEAD_END.length);
+        return rest.length === 0 || this.push(rest);
+      }
+    }
+    skipped = 0;
+    watcher.awaitsHead = false;
+    watcher.speaksHttp10 = head[MINOR_VERSION] === 0x30;
+    return push.call(this, head, encoding);
+  };
+}
+
+/** In `HTTP/1.0 200`, the version's last digit and the status stand in fixed places. */
+const STATUS_LENGTH = 12;
+const MINOR_VERSION = 7;
+
+function isContinue(head: Buffer): boolean {
+  return head[0] === 0x48 && head[9] === 0x31 && head[10] === 0x30 && head[11] === 0x30;
+}
+
+/**
+ * An upstream that refuses an upload answers and closes; our next write then fails and Node destroys
+ * the socket with the answer still unread. So a failed write is held back until the reading side has
+ * ended too, or a second has passed.
+ */
+function hearLastWords(socket: Socket): void {
+  for (const method of ['_write', '_writev'] as const) {
+    const write = socket[method] as WriteMethod | undefined;
+    if (write === undefined) continue;
+    socket[method] = function writeOrListen(this: Socket, ...args: unknown[]): void {
+      const done = args.pop() as WriteDone;
+      write.call(this, ...args, (error?: Error | null) => {
+        if (!error || this.readableEnded || this.destroyed) return done(error);
+        listenOn(this, () => done(error));
+      });
+    } as never;
+  }
+}
+
+type WriteDone = (error?: Error | null) => void;
+type WriteMethod = (this: Socket, ...args: unknown[]) => void;
+
+function listenOn(socket: Socket, giveUp: () => void): void {
+  const timer = setTimeout(giveUp, LAST_WORDS_MS);
+  timer.unref();
+  socket.once('close', () => clearTimeout(timer));
+  socket.once('end', giveUp);
+}

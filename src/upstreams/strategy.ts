@@ -1,0 +1,8 @@
+import type { Exchange } from '../exchange/exchange.js';
+import type { Upstream } from './upstream.js';
+
+/** Chooses among the upstreams that may be used. Bring your own: any object with `pick` will do. */
+export interface Strategy {
+  /** The upstream for this exchange, or `undefined` for none. `candidates` is never changed in place. */
+  pick(candidates: readonly Upstream[], exchange: Exchange): Upstream | undefined;
+}
