@@ -25,6 +25,10 @@ export interface RawClient {
   until(condition: (received: string) => boolean, timeoutMs?: number): Promise<string>;
   /** Resolves with everything when the server has closed or reset the connection. */
   closed(timeoutMs?: number): Promise<string>;
+  /** Resolves when what was received satisfies `condition`, or with the end of the connection. */
+  untilOrClosed(condition: (received: string) => boolean, timeoutMs?: number): Promise<string>;
+  /** Whether the connection has ended, in whichever way. */
+  hasEnded(): boolean;
   /** Whether the connection ended with a reset. */
   wasReset(): boolean;
 }
@@ -82,6 +86,9 @@ export async function rawClient(port: number, bytes: string | Buffer = ''): Prom
     until: (condition, timeoutMs = 5_000) =>
       wait(() => condition(text), 'the expected answer', timeoutMs),
     closed: (timeoutMs = 5_000) => wait(() => ended, 'the end of the connection', timeoutMs),
+    untilOrClosed: (condition, timeoutMs = 5_000) =>
+      wait(() => ended || condition(text), 'the expected answer or an end', timeoutMs),
+    hasEnded: () => ended,
     wasReset: () => reset,
   };
 }
@@ -95,10 +102,7 @@ export async function rawRequest(
   const client = await rawClient(port, bytes);
   const head = /^(HEAD) /.test(bytes.toString('latin1'));
   try {
-    await Promise.race([
-      client.until((text) => parseResponses(text, head, false).length > 0, timeoutMs),
-      client.closed(timeoutMs),
-    ]);
+    await client.untilOrClosed((text) => parseResponses(text, head, false).length > 0, timeoutMs);
     const [response] = parseResponses(client.received(), head, true);
     if (response === undefined) throw new Error(`no response; received:\n${client.received()}`);
     return response;
@@ -147,12 +151,14 @@ export function parseResponses(text: string, head = false, ended = true): RawRes
   }
 }
 
-function pair(line: string): [string, string] {
+/** A header line taken apart. */
+export function pair(line: string): [string, string] {
   const colon = line.indexOf(':');
   return [line.slice(0, colon), line.slice(colon + 1).trim()];
 }
 
-function unchunk(
+/** Undoes chunked framing at the start of `text`; `undefined` while the last chunk is missing. */
+export function unchunk(
   text: string,
 ): { body: string; trailers: [string, string][]; rest: string } | undefined {
   let body = '';
