@@ -142,7 +142,7 @@ export class Exchange {
 
   /** Path and query that will be sent, text as the client wrote it; the live `req.url` until set. */
   get path(): string {
-    return this.#path ?? this.req.url ?? '/';
+    return this.#path ?? originForm(this.req.url ?? '/');
   }
 
   set path(path: string) {
@@ -267,6 +267,13 @@ export function exchangeOf(req: IncomingMessage, res: ServerResponse): Exchange 
     locals.proxy = exchange;
   }
   return exchange;
+}
+
+/** An absolute-form target without its scheme and authority: rules for paths must see a path. */
+function originForm(url: string): string {
+  if (url.charCodeAt(0) === 0x2f) return url;
+  const path = url.replace(/^https?:\/\/[^/?#]*/i, '');
+  return path === url || path.charCodeAt(0) === 0x2f ? path : `/${path}`;
 }
 
 /** One function for all answers: a listener of their own for each would cost a closure a request. */

@@ -2,6 +2,9 @@ import { IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Server as TlsServer } from 'node:https';
 import { callable, inspect } from '../options.js';
 
+/** How often a closing server looks for connections that have become idle. */
+const SWEEP_MS = 50;
+
 /** What a server calls with a request: an Express or Connect app, or a plain listener. */
 export type App = (req: IncomingMessage, res: ServerResponse) => void;
 
@@ -43,8 +46,11 @@ export function attach(server: Server | TlsServer, app: App): Attached {
         // A server that never listened, or is closed already, says so: that is what we wanted.
         server.close(() => resolve());
       });
+      // A connection that was busy is idle once its response is out, and would be kept for a while.
+      const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS);
       server.closeIdleConnections();
       await closed;
+      clearInterval(sweep);
       server.off('checkContinue', onContinue);
       server.off('checkExpectation', refuseExpectation);
     },

@@ -141,11 +141,12 @@ function forbidsLength(status: number): boolean {
 }
 
 function sendStream(exchange: Exchange, stream: Readable): void {
-  const { res } = exchange;
+  const { req, res } = exchange;
   res.flushHeaders();
   stream.on('data', () => flushCompressed(res));
   // An error of the stream destroys the answer, and that is how the client can tell.
   pipeline(stream, res, (cause) => {
+    lingerOnUpload(req, res);
     if (cause === null || cause === undefined || !exchange.open) return;
     const { upstream } = exchange;
     exchange.settle(

@@ -3,6 +3,7 @@ import { isProxyError, ModifyResponseError } from '../exchange/errors.js';
 import type { Exchange, Next } from '../exchange/exchange.js';
 import { NoBody, type UpstreamResponse } from '../exchange/upstream-response.js';
 import { lingerOnUpload, sendAnswer } from './answer.js';
+import { log } from './log.js';
 
 /** Runs the edits of a response and then hands it to `done`; what goes wrong goes to `next`. */
 export function editThen(
@@ -63,7 +64,9 @@ function spoil(
  */
 export function fail(exchange: Exchange, error: unknown, next: Next | undefined): void {
   const { req, res } = exchange;
+  exchange.watch();
   if (!exchange.open) return;
+  if (log.enabled) log('%s %s failed: %O', exchange.method, exchange.path, error);
   const known = isProxyError(error) ? error : undefined;
   if (known?.code === 'ERR_PROXY_CLIENT_CLOSED') return;
   exchange.failure = error;

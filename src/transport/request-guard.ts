@@ -22,6 +22,7 @@ export function guardRequest(req: IncomingMessage, allowTrace: boolean): void {
   if (rawHeaders.length > MAX_FIELDS * 2) {
     throw new BadRequestError('The request has too many header fields', 431);
   }
+  targetAuthority(req.url ?? '/');
   if (req.httpVersionMajor !== 2) guardHttp1(req);
   else if (headers.connection !== undefined)
     throw new BadRequestError('HTTP/2 has no Connection field');
@@ -73,41 +74,38 @@ function guardHttp1(req: IncomingMessage): void {
   }
 }
 
-/** A request target taken apart: where the client believes it is, and what it wants there. */
-export interface RequestTarget {
-  /** The authority of an absolute-form target, which overrules `Host` (RFC 9112, 3.2.2). */
-  readonly authority: string | undefined;
-  /** Path and query, as the client wrote them. */
-  readonly path: string;
-}
-
-const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)$/is;
+const ABSOLUTE = /^https?:\/\/([^/?#]*)/i;
 
 /**
- * Path and query to forward, as text. They are never parsed into a URL, which would resolve dot
- * segments and let `//host` name another origin.
+ * The authority of an absolute-form target, which overrules `Host` (RFC 9112, 3.2.2); `undefined` for
+ * the usual target, a path.
  *
  * @throws BadRequestError when the target is neither a path nor an absolute http(s) URL.
  */
-export function requestTarget(url: string): RequestTarget {
-  let path = url;
-  let authority: string | undefined;
-  if (url.charCodeAt(0) !== 0x2f) {
-    const absolute = ABSOLUTE.exec(url);
-    authority = absolute?.[1];
-    if (!authority || !AUTHORITY.test(authority)) {
-      throw new BadRequestError('The request target is not a path');
-    }
-    const rest = absolute?.[2] ?? '';
-    path = rest.charCodeAt(0) === 0x2f ? rest : `/${rest}`;
+export function targetAuthority(url: string): string | undefined {
+  if (url.charCodeAt(0) === 0x2f) return undefined;
+  const authority = ABSOLUTE.exec(url)?.[1];
+  if (!authority || !AUTHORITY.test(authority)) {
+    throw new BadRequestError('The request target is not a path');
   }
+  return authority;
+}
+
+/**
+ * Path and query to forward, as text without the fragment. They are never parsed into a URL, which
+ * would resolve dot segments and let `//host` name another origin.
+ *
+ * @throws BadRequestError when it is not a path.
+ */
+export function outgoingPath(path: string): string {
+  if (path.charCodeAt(0) !== 0x2f) throw new BadRequestError('The request target is not a path');
   const fragment = path.indexOf('#');
-  if (fragment !== -1) path = path.slice(0, fragment);
-  const backslash = path.indexOf('\\');
-  if (backslash !== -1 && !path.slice(0, backslash).includes('?')) {
+  const sent = fragment === -1 ? path : path.slice(0, fragment);
+  const backslash = sent.indexOf('\\');
+  if (backslash !== -1 && !sent.slice(0, backslash).includes('?')) {
     throw new BadRequestError('The path has a backslash');
   }
-  return { authority, path };
+  return sent;
 }
 
 /** `..` in any spelling that some server undoes: encoded dots, path parameters, encoded slashes. */

@@ -5,7 +5,7 @@ import { hasUpload } from './answer.js';
 import type { SendOptions } from './connections.js';
 import { parsedBody } from './parsed-body.js';
 import { RequestBody } from './request-body.js';
-import { climbs, requestTarget } from './request-guard.js';
+import { climbs, outgoingPath, targetAuthority } from './request-guard.js';
 import type { TransportSettings } from './settings.js';
 
 /** A request as undici takes it, and what the transport has to know about it. */
@@ -33,9 +33,9 @@ export function outgoingRequest(
 ): OutgoingRequest {
   const { req } = exchange;
   const { method } = exchange;
-  const { authority, path } = requestTarget(exchange.path);
+  const path = outgoingPath(exchange.path);
   const headers = exchange.headers.flatten();
-  const host = hostFor(exchange, settings, authority);
+  const host = hostFor(exchange, settings);
   if (host !== undefined) headers.push('Host', host);
   if (upstream.authorization !== undefined) authorize(exchange, headers, upstream.authorization);
 
@@ -60,15 +60,11 @@ export function outgoingRequest(
   };
 }
 
-function hostFor(
-  exchange: Exchange,
-  { host }: TransportSettings,
-  authority?: string,
-): string | undefined {
-  const edited = exchange.headers.host;
-  if (edited !== undefined) return edited;
+function hostFor(exchange: Exchange, { host }: TransportSettings): string | undefined {
+  const { req, headers } = exchange;
+  if (headers.host !== undefined) return headers.host;
   if (host === 'upstream') return undefined;
-  return host === 'client' ? (authority ?? exchange.req.headers.host) : host;
+  return host === 'client' ? (targetAuthority(req.url ?? '/') ?? req.headers.host) : host;
 }
 
 /** Credentials of the target URL stand in for the client's own, unless the app has set others. */

@@ -9,12 +9,27 @@ export interface ResponseHead {
   readonly length: number | undefined;
 }
 
-/** The raw fields that undici hands over: flat, as bytes from HTTP/1 and as text from HTTP/2. */
-export type RawFields = readonly (Buffer | string | readonly (Buffer | string)[])[];
+/** A value as undici hands it over: bytes from HTTP/1, text from HTTP/2. */
+type RawValue = Buffer | string | readonly (Buffer | string)[];
+
+/** Raw fields: flat names and values. */
+export type RawFields = readonly RawValue[];
+
+/** Fields that undici has read already: lower-case names with their values. */
+export type ParsedFields = Readonly<Record<string, string | readonly string[] | undefined>>;
+
+/** The raw fields of a response; from HTTP/2 they can come as an object. */
+export function rawFields(raw: unknown): RawFields {
+  if (Array.isArray(raw)) return raw as RawFields;
+  return Object.entries((raw ?? {}) as Record<string, RawValue>)
+    .filter(([name]) => !name.startsWith(':'))
+    .flat();
+}
 
 /** The head of a response, hop-by-hop fields taken out; a word that says why where it is unfit. */
 export function responseHead(
   raw: RawFields,
+  parsed: ParsedFields,
   policy: Pick<HeaderOverlay, 'keep' | 'also'>,
   maxFields: number,
 ): ResponseHead | string {
@@ -25,8 +40,9 @@ export function responseHead(
   let length: number | undefined;
   for (let i = 0; i < raw.length; i += 2) {
     const name = latin1(raw[i] as Buffer | string);
-    const value = fieldValue(raw[i + 1] as Buffer | string | readonly (Buffer | string)[]);
     const { lower, flags } = fieldInfo(name);
+    const known = parsed[lower];
+    const value = typeof known === 'string' ? known : fieldValue(raw[i + 1] as RawValue);
     if (flags & HOP_BY_HOP) {
       if (lower === 'transfer-encoding') {
         // Anything but one plain "chunked" is read differently by different servers (CWE-444).
@@ -54,19 +70,19 @@ export function interimLines(
   raw: RawFields,
   policy: Pick<HeaderOverlay, 'keep' | 'also'>,
 ): string[] {
-  const head = responseHead(raw, policy, Number.POSITIVE_INFINITY);
+  const head = responseHead(raw, {}, policy, Number.POSITIVE_INFINITY);
   // An interim response has no body, so whatever it says of framing is dropped, not judged.
   return typeof head === 'string' ? [] : without(head.lines, ['content-length']);
 }
 
 /** The trailers that may go on, as pairs; `undefined` when there are none. */
-export function trailerPairs(raw: RawFields | null | undefined): [string, string][] | undefined {
-  if (raw === null || raw === undefined || raw.length === 0) return undefined;
+export function trailerPairs(raw: RawFields): [string, string][] | undefined {
+  if (raw.length === 0) return undefined;
   const pairs: [string, string][] = [];
   for (let i = 0; i < raw.length; i += 2) {
     const name = latin1(raw[i] as Buffer | string);
     if (!isAllowedTrailer(name.toLowerCase())) continue;
-    pairs.push([name, fieldValue(raw[i + 1] as Buffer | string | readonly (Buffer | string)[])]);
+    pairs.push([name, fieldValue(raw[i + 1] as RawValue)]);
   }
   return pairs.length === 0 ? undefined : pairs;
 }
@@ -84,6 +100,6 @@ function latin1(bytes: Buffer | string): string {
   return typeof bytes === 'string' ? bytes : bytes.toString('latin1');
 }
 
-function fieldValue(value: Buffer | string | readonly (Buffer | string)[]): string {
+function fieldValue(value: RawValue): string {
   return Array.isArray(value) ? value.map(latin1).join(', ') : latin1(value as Buffer | string);
 }

@@ -15,8 +15,16 @@ import { endAnswer, flushCompressed } from './answer.js';
 import type { Connections } from './connections.js';
 import { failure } from './failures.js';
 import { sendInterim } from './interim.js';
+import { log } from './log.js';
 import type { OutgoingRequest } from './request.js';
-import { interimLines, type RawFields, responseHead, trailerPairs } from './response-head.js';
+import {
+  interimLines,
+  type ParsedFields,
+  type RawFields,
+  rawFields,
+  responseHead,
+  trailerPairs,
+} from './response-head.js';
 import type { TransportSettings } from './settings.js';
 
 /** Bytes held before anybody asks for them; then the upstream waits. */
@@ -96,6 +104,8 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
 
   /** Hands the request to undici. */
   dispatch(): void {
+    if (log.enabled)
+      log('%s %s → %s', this.#request.method, this.#request.path, this.#request.upstream);
     if (this.#again) this.#connections.dispatchFresh(this.#request, this);
     else this.#connections.dispatch(this.#request, this);
   }
@@ -117,15 +127,15 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
   onResponseStart(
     controller: Dispatcher.DispatchController,
     status: number,
-    _headers: unknown,
+    headers: ParsedFields,
     statusText = '',
   ): void {
-    const raw = (controller.rawHeaders ?? []) as RawFields;
+    const raw = rawFields(controller.rawHeaders);
     if (status < 200) {
       this.#passInterim(status, raw);
       return;
     }
-    const head = responseHead(raw, this.#exchange.headers, this.#settings.maxHeaderFields);
+    const head = responseHead(raw, headers, this.#exchange.headers, this.#settings.maxHeaderFields);
     // What is thrown here, undici breaks the connection for and reports to onResponseError.
     if (typeof head === 'string') throw this.#unfit(head);
     if (status > 599) throw this.#unfit(`status ${status}`);
@@ -169,7 +179,7 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
       this.#fail(new ResetError({ upstream: this.#request.upstream }));
       return;
     }
-    this.#trailers = trailerPairs(controller.rawTrailers as RawFields | null | undefined);
+    this.#trailers = trailerPairs(rawFields(controller.rawTrailers));
     this.#finish();
     const reader = this.#reader;
     if (reader instanceof Readable) reader.push(null);
@@ -183,6 +193,7 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
     this.attempt.error = error;
     if (this.#mayGoAgain(error)) {
       this.#over = true;
+      log('an idle connection was closed under the request, sending it again');
       const again = { ...this.#request, connection: undefined };
       new WireResponse(
         this.#exchange,
