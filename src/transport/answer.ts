@@ -78,6 +78,22 @@ export function hasUpload(req: IncomingMessage): boolean {
   return req.httpVersionMajor === 2 && !req.complete;
 }
 
+/** Has trailers sent behind the body. */
+export function addTrailers(res: ServerResponse, trailers: [string, string][]): void {
+  if (!isHttp2(res)) return res.addTrailers(trailers);
+  const fields: Record<string, string> = {};
+  for (const [name, value] of trailers) {
+    const before = fields[name];
+    fields[name] = before === undefined ? value : `${before}, ${value}`;
+  }
+  res.addTrailers(fields);
+}
+
+/** Whether an answer is one of HTTP/2's compatibility API. */
+function isHttp2(res: ServerResponse): boolean {
+  return 'stream' in res;
+}
+
 /** `compression` holds back what it has until it is told to flush. */
 export function flushCompressed(res: ServerResponse): void {
   const { flush } = res as ServerResponse & { flush?: () => void };
@@ -105,7 +121,9 @@ function writeHead(res: ServerResponse, response: UpstreamResponse, length?: num
     for (let i = 0; i < lines.length; i += 2) {
       setLine(res, lines, i);
     }
-    res.writeHead(status, reason);
+    // HTTP/2 has no reason phrases, and Node warns of each.
+    if (isHttp2(res)) res.writeHead(status);
+    else res.writeHead(status, reason);
   } catch (cause) {
     for (let i = 0; i < lines.length; i += 2) res.removeHeader(lines[i] as string);
     throw new BadResponseError({ cause, upstream: response.upstream });

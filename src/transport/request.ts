@@ -64,7 +64,9 @@ function hostFor(exchange: Exchange, { host }: TransportSettings): string | unde
   const { req, headers } = exchange;
   if (headers.host !== undefined) return headers.host;
   if (host === 'upstream') return undefined;
-  return host === 'client' ? (targetAuthority(req.url ?? '/') ?? req.headers.host) : host;
+  if (host !== 'client') return host;
+  const pseudo = req.headers[':authority'] as string | undefined;
+  return targetAuthority(req.url ?? '/') ?? req.headers.host ?? pseudo;
 }
 
 /** Credentials of the target URL stand in for the client's own, unless the app has set others. */

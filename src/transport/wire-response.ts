@@ -11,7 +11,7 @@ import {
 import type { Attempt, Exchange, InFlight } from '../exchange/exchange.js';
 import { HeaderList } from '../exchange/header-list.js';
 import { forbidsBody, UpstreamResponse, type WriteHead } from '../exchange/upstream-response.js';
-import { endAnswer, flushCompressed } from './answer.js';
+import { addTrailers, endAnswer, flushCompressed } from './answer.js';
 import type { Connections } from './connections.js';
 import { failure } from './failures.js';
 import { sendInterim } from './interim.js';
@@ -323,7 +323,7 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
   }
 
   #end(res: ServerResponse, last?: Buffer): void {
-    if (this.#trailers !== undefined) res.addTrailers(this.#trailers);
+    if (this.#trailers !== undefined) addTrailers(res, this.#trailers);
     endAnswer(res, last);
     if (this.#drained) this.#watchClient(res);
   }
