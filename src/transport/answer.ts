@@ -118,6 +118,7 @@ function writeHead(res: ServerResponse, response: UpstreamResponse, length?: num
     statusText !== '' && (statusText === usual || PRINTABLE.test(statusText)) ? statusText : usual;
   const lines = headers.flat();
   try {
+    ownFraming(res, response);
     for (let i = 0; i < lines.length; i += 2) {
       setLine(res, lines, i);
     }
@@ -128,6 +129,16 @@ function writeHead(res: ServerResponse, response: UpstreamResponse, length?: num
     for (let i = 0; i < lines.length; i += 2) res.removeHeader(lines[i] as string);
     throw new BadResponseError({ cause, upstream: response.upstream });
   }
+}
+
+/** Node believes what middleware has set of the framing on `res`, and would write it beside ours. */
+function ownFraming(res: ServerResponse, response: UpstreamResponse): void {
+  if (res.hasHeader('content-length')) res.removeHeader('content-length');
+  if (!res.hasHeader('transfer-encoding')) return;
+  const sized = response.headers.has('content-length') || isBodyless(res, response);
+  // Once it has been removed, Node no longer chunks of its own accord.
+  if (sized || res.req.httpVersionMinor === 0) res.removeHeader('transfer-encoding');
+  else res.setHeader('Transfer-Encoding', 'chunked');
 }
 
 /** Puts one line on `res`: in place of what middleware has set, unless both belong to a list. */
