@@ -167,6 +167,7 @@ export function unchunk(
     const line = text.indexOf('\r\n', at);
     if (line === -1) return undefined;
     const size = Number.parseInt(text.slice(at, line), 16);
+    if (Number.isNaN(size)) return undefined;
     at = line + 2;
     if (size === 0) break;
     if (text.length < at + size + 2) return undefined;
