@@ -82,7 +82,24 @@ export { sendResponse } from './pieces/send-response.js';
 export { type StripHopHeadersOptions, stripHopHeaders } from './pieces/strip-hop-headers.js';
 export { type App, type Attached, attach } from './server/attach.js';
 export type { TransportOptions } from './transport/settings.js';
-export { type StrategyName, UpstreamPool, type UpstreamPoolOptions } from './upstreams/pool.js';
+export type { ActiveHealthOptions } from './upstreams/active-health.js';
+export type { ConnectionOptions } from './upstreams/connection-settings.js';
+export type { Discovery } from './upstreams/discovery/discovery.js';
+export type { PassiveHealthOptions } from './upstreams/passive-health.js';
+export {
+  type HealthOptions,
+  type PoolListener,
+  UpstreamPool,
+  type UpstreamPoolEvents,
+  type UpstreamPoolOptions,
+} from './upstreams/pool.js';
+export type { UpstreamStats } from './upstreams/stats.js';
+export type { StrategyName } from './upstreams/strategies/index.js';
 export { roundRobin } from './upstreams/strategies/round-robin.js';
 export type { Strategy } from './upstreams/strategy.js';
-export { Upstream, type UpstreamInit, type UpstreamOptions } from './upstreams/upstream.js';
+export {
+  type Bar,
+  Upstream,
+  type UpstreamInit,
+  type UpstreamOptions,
+} from './upstreams/upstream.js';

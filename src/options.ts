@@ -195,3 +195,10 @@ function classEnd(source: string, start: number): number {
   }
   return source.length;
 }
+
+/** Throws unless `value` is a share: a number from 0 to 1. */
+export function fraction(path: string, value: number): void {
+  if (typeof value !== 'number' || !(value >= 0 && value <= 1)) {
+    throw new RangeError(`${path} must be a number from 0 to 1, received ${inspect(value)}`);
+  }
+}

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { UpstreamPool } from '../upstreams/pool.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import { ClientClosedError, type ProxyError } from './errors.js';
 import { HeaderOverlay } from './header-overlay.js';
@@ -86,6 +87,8 @@ export class Exchange {
   readonly headers: HeaderOverlay;
   /** Where the request goes. `loadBalancer()`, `proxyPass(target)` or your own middleware sets it. */
   upstream: Upstream | undefined = undefined;
+  /** The pool that chose the upstream; `retry()` asks it for another. */
+  pool: UpstreamPool | undefined = undefined;
   /** Every try so far, in order. */
   readonly attempts: Attempt[] = [];
   /** The response that `proxyPass({ hold: true })` holds for the middleware after it. */
@@ -124,6 +127,7 @@ export class Exchange {
   #editsRun = 0;
   #listeners: ((exchange: Exchange) => void)[] | undefined = undefined;
   #watched = false;
+  #leased: Upstream | undefined = undefined;
 
   constructor(req: IncomingMessage, res: ServerResponse) {
     this.req = req;
@@ -202,6 +206,20 @@ export class Exchange {
     await this.edit(response);
   }
 
+  /**
+   * Counts this exchange as in flight at an upstream, and at no other.
+   *
+   * @internal
+   */
+  lease(upstream: Upstream | undefined): void {
+    if (upstream === this.#leased) return;
+    this.#leased?.release();
+    this.#leased = upstream;
+    if (upstream === undefined) return;
+    upstream.inFlight += 1;
+    this.watch();
+  }
+
   /** Whether the client can still be answered. */
   get open(): boolean {
     return !this.res.destroyed && this.outcome === undefined;
@@ -214,6 +232,7 @@ export class Exchange {
    */
   settle(type: OutcomeType, error?: unknown): void {
     if (this.outcome !== undefined) return;
+    this.lease(undefined);
     const durationMs = performance.now() - this.startedAt;
     this.outcome = new Outcome(type, this.bytesSent, this.bytesReceived, durationMs, error);
     const listeners = this.#listeners;

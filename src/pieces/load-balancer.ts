@@ -2,20 +2,25 @@ import { NoUpstreamError } from '../exchange/errors.js';
 import { exchangeOf, type Handler } from '../exchange/exchange.js';
 import { known } from '../options.js';
 import { fail } from '../transport/deliver.js';
-import { UpstreamPool, type UpstreamPoolOptions } from '../upstreams/pool.js';
+import { probe } from '../transport/probe.js';
+import type { Discovery } from '../upstreams/discovery/discovery.js';
+import { POOL_OPTIONS, UpstreamPool, type UpstreamPoolOptions } from '../upstreams/pool.js';
+import { Sticky, type StickyOptions } from '../upstreams/sticky.js';
 import type { UpstreamInit } from '../upstreams/upstream.js';
 
 /** Options for {@link loadBalancer}. */
 export interface LoadBalancerOptions extends UpstreamPoolOptions {
-  /** The upstreams to choose from, or a pool that several pipelines share. Required. */
-  readonly upstreams: readonly UpstreamInit[] | UpstreamPool;
+  /** The upstreams to choose from, a source of them, or a pool that pipelines share. Required. */
+  readonly upstreams: readonly UpstreamInit[] | Discovery | UpstreamPool;
+  /** Keeps a client with the upstream that served it first, by a signed cookie. Off by default. */
+  readonly sticky?: StickyOptions | undefined;
 }
 
 /** A {@link loadBalancer} in place. */
 export interface LoadBalancer extends Handler {
   /** The pool it chooses from. */
   readonly upstreams: UpstreamPool;
-  /** Closes the pool's connections. A pool that was given is not its own to close. */
+  /** Closes the pool. One that was given is not its own to close. */
   close(): Promise<void>;
 }
 
@@ -27,18 +32,22 @@ export interface LoadBalancer extends Handler {
  * app.use(loadBalancer({ upstreams: ['http://10.0.0.1', 'http://10.0.0.2'] }), proxyPass());
  */
 export function loadBalancer(options: LoadBalancerOptions): LoadBalancer {
-  const { upstreams, ...poolOptions } = known('loadBalancer', options, ['upstreams', 'strategy']);
+  const {
+    upstreams,
+    sticky: stickyOptions,
+    ...poolOptions
+  } = known('loadBalancer', options, ['upstreams', 'sticky', ...POOL_OPTIONS]);
   const shared = isPool(upstreams);
-  if (shared && poolOptions.strategy !== undefined) {
-    throw new TypeError(
-      'loadBalancer: strategy belongs to the pool, give it to new UpstreamPool()',
-    );
-  }
+  if (shared) refusePoolOptions(poolOptions);
   const pool = shared ? upstreams : new UpstreamPool(upstreams, poolOptions, 'loadBalancer');
+  const sticky = stickyOptions && new Sticky('loadBalancer: sticky', stickyOptions, pool);
+  pool.probeWith(probe);
 
   const handler: Handler = function loadBalancerMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
-    exchange.upstream = pool.pick(exchange);
+    const stuck = sticky?.upstreamOf(req.headers.cookie);
+    exchange.upstream = stuck === undefined ? pool.pick(exchange) : pool.give(exchange, stuck);
+    if (sticky !== undefined) exchange.onResponse(sticky.edit);
     if (exchange.upstream === undefined) fail(exchange, new NoUpstreamError(), next);
     else next?.();
   };
@@ -48,6 +57,14 @@ export function loadBalancer(options: LoadBalancerOptions): LoadBalancer {
       if (!shared) await pool.close();
     },
   });
+}
+
+/** What belongs to a pool is said where the pool is made: two pipelines could differ over it. */
+function refusePoolOptions(options: UpstreamPoolOptions): void {
+  for (const [name, value] of Object.entries(options)) {
+    if (value === undefined) continue;
+    throw new TypeError(`loadBalancer: ${name} belongs to the pool, give it to new UpstreamPool()`);
+  }
 }
 
 function isPool(upstreams: unknown): upstreams is UpstreamPool {

@@ -1,7 +1,7 @@
 import { isIP, type Socket } from 'node:net';
 import { buildConnector, Client, type Dispatcher, Pool } from 'undici';
+import type { ConnectionSettings } from '../upstreams/connection-settings.js';
 import type { Upstream } from '../upstreams/upstream.js';
-import type { TransportSettings } from './settings.js';
 import { watchSocket } from './socket-watch.js';
 
 /** What a try says to undici; `connection` is noted by the connection that takes it. */
@@ -21,7 +21,7 @@ export interface Connections {
 }
 
 /** The connections to an upstream; made when they are first needed. */
-export function connectionsTo(upstream: Upstream, settings: TransportSettings): Connections {
+export function connectionsTo(upstream: Upstream, settings: ConnectionSettings): Connections {
   // What is stored under settings was stored here, by them.
   const known = upstream.connections.get(settings) as Connections | undefined;
   if (known !== undefined) return known;
@@ -34,12 +34,12 @@ export function connectionsTo(upstream: Upstream, settings: TransportSettings): 
 
 class OwnConnections implements Connections {
   readonly #upstream: Upstream;
-  readonly #settings: TransportSettings;
+  readonly #settings: ConnectionSettings;
   readonly #connect: buildConnector.connector;
   readonly #pool: Pool;
   #fresh: Pool | undefined = undefined;
 
-  constructor(upstream: Upstream, settings: TransportSettings) {
+  constructor(upstream: Upstream, settings: ConnectionSettings) {
     this.#upstream = upstream;
     this.#settings = settings;
     this.#connect = connector(upstream, settings);
@@ -118,7 +118,7 @@ function borrowed(dispatcher: Dispatcher): Connections {
   return { dispatch, dispatchFresh: dispatch, close: async () => {} };
 }
 
-function connector(upstream: Upstream, settings: TransportSettings): buildConnector.connector {
+function connector(upstream: Upstream, settings: ConnectionSettings): buildConnector.connector {
   const connect = buildConnector({
     ...settings.tls,
     timeout: settings.connectTimeoutMs,

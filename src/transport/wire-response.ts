@@ -99,6 +99,8 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
       error: undefined,
     };
     exchange.attempts.push(this.attempt);
+    request.upstream.requests += 1;
+    request.upstream.requests += 1;
     exchange.inFlight = this;
   }
 
@@ -144,6 +146,8 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
     this.#headArrived = true;
     this.attempt.headAt = performance.now();
     this.attempt.status = status;
+    this.#request.upstream.noteAnswer(status, this.attempt.headAt - this.attempt.startedAt);
+    this.#request.upstream.noteAnswer(status, this.attempt.headAt - this.attempt.startedAt);
     this.status = status;
     this.statusText = statusText;
     this.headers = new HeaderList(head.lines);
@@ -302,6 +306,8 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
   /** Nothing more comes from the wire. */
   #finish(): void {
     this.#over = true;
+    this.#request.upstream.bytesReceived += this.#received;
+    this.#request.upstream.bytesReceived += this.#received;
     if (this.#stall !== undefined) clearTimeout(this.#stall);
     if (this.#exchange.inFlight === this) this.#exchange.inFlight = undefined;
   }
@@ -310,6 +316,8 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
     this.#finish();
     this.#failure = error;
     this.attempt.error = error;
+    this.#request.upstream.noteFailure(error.code);
+    this.#request.upstream.noteFailure(error.code);
     const reader = this.#reader;
     if (!this.#headArrived) {
       this.#settle.reject(error);

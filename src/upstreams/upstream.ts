@@ -1,5 +1,13 @@
 import { isIP } from 'node:net';
-import { inspect, known } from '../options.js';
+import { inspect, known, wholeNumber } from '../options.js';
+import {
+  CONNECTION_OPTIONS,
+  type ConnectionOptions,
+  type ConnectionSettings,
+  connectionSettings,
+} from './connection-settings.js';
+import { LatencyHistogram } from './stats.js';
+import { basicAuthorization, parseTarget } from './target.js';
 
 /** How an upstream is named: a URL, or an object with more to say about it. */
 export type UpstreamInit = string | URL | UpstreamOptions;
@@ -8,6 +16,20 @@ export type UpstreamInit = string | URL | UpstreamOptions;
 export interface UpstreamOptions {
   /** `http:`, `https:` or `unix:/path/to.sock`, with an optional base path and query. */
   readonly url: string | URL;
+  /**
+   * Its share in relation to the others, for the strategies that go by weight. 0 gets nothing.
+   *
+   * @default 1
+   */
+  readonly weight?: number | undefined;
+  /**
+   * Lower ones are used first; an upstream of a higher number only when no lower one may be.
+   *
+   * @default 0
+   */
+  readonly priority?: number | undefined;
+  /** How it is connected to, where that differs from the pool and `proxyPass()`. */
+  readonly transport?: ConnectionOptions | undefined;
 }
 
 /** What a connection can be closed by; the transport keeps its connections on the upstream. */
@@ -15,9 +37,32 @@ export interface Closable {
   close(): Promise<void>;
 }
 
-/** One server that requests can go to, parsed once. */
+/** Why an upstream is not to be chosen. */
+export type Bar =
+  /** Passive health has put it out for a while. */
+  | 'ejected'
+  /** Active health has found it down. */
+  | 'unhealthy'
+  /** It was removed, and what is in flight on it may finish. */
+  | 'draining'
+  /** Its circuit breaker is open. */
+  | 'open';
+
+/** Who wants to know how an upstream fares: its pool. */
+export interface UpstreamObserver {
+  /** Something has come to stand, or no longer stands, against choosing it. */
+  barred(upstream: Upstream, bar: Bar, on: boolean): void;
+  /** A try has brought the head of a response. */
+  answered(upstream: Upstream, status: number, latencyMs: number): void;
+  /** A try has failed; with a status when that was in the middle of the body. */
+  failed(upstream: Upstream, code: string): void;
+  /** Its last request in flight has ended. */
+  idle(upstream: Upstream): void;
+}
+
+/** One server that requests can go to. */
 export class Upstream {
-  /** The URL without credentials: fit for logs. */
+  /** The URL without credentials: fit for logs, and what tells two upstreams of a pool apart. */
   readonly url: string;
   /** Scheme and authority, as the transport connects to it. */
   readonly origin: string;
@@ -34,6 +79,27 @@ export class Upstream {
   readonly socketPath: string | undefined;
   /** `Authorization` from the credentials in the URL. */
   readonly authorization: string | undefined;
+  /** Its share in relation to the others. */
+  weight: number;
+  /** Lower ones are used first. */
+  priority: number;
+  /** How it is connected to; `undefined` leaves that to `proxyPass()`. */
+  readonly settings: ConnectionSettings | undefined;
+
+  /** Requests that were given to it and have not ended. */
+  inFlight = 0;
+  /** Tries made at it since it was added. */
+  requests = 0;
+  /** Failed tries, by error code. */
+  readonly failures = new Map<string, number>();
+  /** Body bytes that went to it and came from it. */
+  bytesSent = 0;
+  bytesReceived = 0;
+  /** Times from the sending of a request to the head of its response. */
+  readonly latency = new LatencyHistogram();
+  /** Since when things stand with it as they do, of `performance.now()`. */
+  since = performance.now();
+
   /**
    * The connections to it, by the settings they were made with. They belong to the upstream so that
    * pipelines that share it share them, and so that they end with it.
@@ -41,12 +107,25 @@ export class Upstream {
    * @internal
    */
   readonly connections = new Map<object, Closable>();
+  /** @internal */
+  observer: UpstreamObserver | undefined = undefined;
+  readonly #bars = new Set<Bar>();
 
-  /** @throws TypeError that names `path` when the target is not one of the forms above. */
-  constructor(init: UpstreamInit, path = 'Upstream: url') {
-    const target =
-      typeof init === 'object' && !(init instanceof URL) ? optionsUrl(init, path) : init;
-    const { url, socketPath } = parse(target, path);
+  /** @throws TypeError or RangeError that names `path` when the entry is not what it should be. */
+  constructor(
+    init: UpstreamInit,
+    path = 'Upstream',
+    transport?: ConnectionSettings,
+    urlPath = `${path}.url`,
+  ) {
+    const { url: target, weight = 1, priority = 0, transport: own } = entry(init, path);
+    const { url, socketPath } = parseTarget(target, urlPath);
+    if (typeof weight !== 'number' || !(weight >= 0 && Number.isFinite(weight))) {
+      throw new RangeError(
+        `${path}.weight must be a number of at least 0, received ${inspect(weight)}`,
+      );
+    }
+    wholeNumber(`${path}.priority`, priority);
     this.protocol = url.protocol as 'http:' | 'https:';
     this.origin = url.origin;
     this.hostname = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname;
@@ -55,10 +134,68 @@ export class Upstream {
     this.query = url.search.slice(1);
     this.socketPath = socketPath;
     this.authorization = basicAuthorization(url);
+    this.weight = weight;
+    this.priority = priority;
+    this.settings = own === undefined ? transport : ownSettings(own, `${path}.transport`);
     this.url =
       socketPath === undefined
         ? `${url.origin}${this.basePath}${url.search}`
         : `unix:${socketPath}${this.basePath && `:${this.basePath}`}${url.search}`;
+  }
+
+  /** What stands against choosing it; empty when nothing does. */
+  get bars(): ReadonlySet<Bar> {
+    return this.#bars;
+  }
+
+  /** Whether it may be chosen. */
+  get usable(): boolean {
+    return this.#bars.size === 0 && this.weight > 0;
+  }
+
+  /** Raises a bar against choosing it. */
+  bar(bar: Bar): void {
+    if (this.#bars.has(bar)) return;
+    this.#bars.add(bar);
+    this.since = performance.now();
+    this.observer?.barred(this, bar, true);
+  }
+
+  /** Lifts a bar. */
+  lift(bar: Bar): void {
+    if (!this.#bars.delete(bar)) return;
+    this.since = performance.now();
+    this.observer?.barred(this, bar, false);
+  }
+
+  /**
+   * Counts a try that has brought the head of a response.
+   *
+   * @internal
+   */
+  noteAnswer(status: number, latencyMs: number): void {
+    this.latency.record(latencyMs);
+    this.observer?.answered(this, status, latencyMs);
+  }
+
+  /**
+   * Counts a try that has failed.
+   *
+   * @internal
+   */
+  noteFailure(code: string): void {
+    this.failures.set(code, (this.failures.get(code) ?? 0) + 1);
+    this.observer?.failed(this, code);
+  }
+
+  /**
+   * Takes one request off those in flight.
+   *
+   * @internal
+   */
+  release(): void {
+    this.inFlight -= 1;
+    if (this.inFlight === 0) this.observer?.idle(this);
   }
 
   toString(): string {
@@ -77,29 +214,11 @@ export class Upstream {
   }
 }
 
-function optionsUrl(options: UpstreamOptions, path: string): string | URL {
-  return known(path.replace(/[.:]\s*url$/, ''), options, ['url']).url;
+function entry(init: UpstreamInit, path: string): UpstreamOptions {
+  if (typeof init !== 'object' || init instanceof URL || init === null) return { url: init };
+  return known(path, init, ['url', 'weight', 'priority', 'transport']);
 }
 
-/** `unix:/path/to.sock`, with the base path behind a second colon as nginx writes it. */
-const UNIX = /^unix:(\/[^:?#]+)(?::(\/[^#]*)|(\?[^#]*))?$/;
-
-function parse(target: unknown, path: string): { url: URL; socketPath: string | undefined } {
-  const text = target instanceof URL ? target.href : target;
-  if (typeof text === 'string') {
-    const unix = UNIX.exec(text);
-    if (unix !== null) {
-      const url = new URL(`http://localhost${unix[2] ?? `/${unix[3] ?? ''}`}`);
-      return { url, socketPath: unix[1] };
-    }
-    const url = URL.canParse(text) ? new URL(text) : undefined;
-    if (url && /^https?:\/\//i.test(text) && url.hash === '') return { url, socketPath: undefined };
-  }
-  throw new TypeError(`${path} must be an http(s) URL, received ${inspect(target)}`);
-}
-
-function basicAuthorization({ username, password }: URL): string | undefined {
-  if (username === '' && password === '') return undefined;
-  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  return `Basic ${Buffer.from(credentials).toString('base64')}`;
+function ownSettings(transport: ConnectionOptions, path: string): ConnectionSettings {
+  return connectionSettings(path, known(path, transport, CONNECTION_OPTIONS));
 }

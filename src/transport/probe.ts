@@ -1,0 +1,110 @@
+import type { Dispatcher } from 'undici';
+import type { ProbeResult } from '../upstreams/active-health.js';
+import { connectionSettings } from '../upstreams/connection-settings.js';
+import type { Upstream } from '../upstreams/upstream.js';
+import { connectionsTo } from './connections.js';
+
+/** How much of a probe's body is looked at. */
+const MAX_BODY_BYTES = 65_536;
+
+/** For upstreams that bring no settings of their own. */
+const usualSettings = connectionSettings('probe', {});
+
+/** Asks an upstream for a path over its own connections: a GET with a limit of time and bytes. */
+export function probe(
+  upstream: Upstream,
+  path: string,
+  timeoutMs: number,
+  needsBody: boolean,
+): Promise<ProbeResult> {
+  return new Promise((resolve, reject) => {
+    const handler = new ProbeHandler(needsBody, resolve, reject);
+    handler.limit(timeoutMs);
+    connectionsTo(upstream, upstream.settings ?? usualSettings).dispatch(
+      {
+        origin: upstream.origin,
+        path: upstream.basePath + path + (upstream.query && `?${upstream.query}`),
+        method: 'GET',
+        headers: headersFor(upstream),
+        body: null,
+        reset: false,
+        headersTimeout: timeoutMs,
+        bodyTimeout: timeoutMs,
+        servername: upstream.protocol === 'https:' ? upstream.hostname : undefined,
+        connection: undefined,
+      },
+      handler,
+    );
+  });
+}
+
+function headersFor(upstream: Upstream): string[] {
+  const headers = ['User-Agent', 'headrace-health'];
+  if (upstream.authorization !== undefined) headers.push('Authorization', upstream.authorization);
+  return headers;
+}
+
+class ProbeHandler implements Dispatcher.DispatchHandler {
+  readonly #needsBody: boolean;
+  readonly #resolve: (result: ProbeResult) => void;
+  readonly #reject: (error: Error) => void;
+  #controller: Dispatcher.DispatchController | undefined = undefined;
+  #timer: NodeJS.Timeout | undefined = undefined;
+  #status = 0;
+  #body = '';
+  #over = false;
+
+  constructor(
+    needsBody: boolean,
+    resolve: (result: ProbeResult) => void,
+    reject: (error: Error) => void,
+  ) {
+    this.#needsBody = needsBody;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  limit(timeoutMs: number): void {
+    this.#timer = setTimeout(() => {
+      const error = new Error(`no answer within ${timeoutMs} ms`);
+      this.onResponseError(undefined, error);
+      this.#controller?.abort(error);
+    }, timeoutMs);
+    this.#timer.unref();
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#over) controller.abort(new Error('the probe is over'));
+  }
+
+  onResponseStart(_controller: unknown, status: number): void {
+    if (status < 200) return;
+    this.#status = status;
+    if (!this.#needsBody) this.#done();
+  }
+
+  onResponseData(_controller: unknown, chunk: Buffer): void {
+    if (this.#body.length < MAX_BODY_BYTES) this.#body += chunk.toString('utf8');
+    else if (this.#over) this.#controller?.abort(new Error('the body of the probe is too long'));
+    else this.#done();
+  }
+
+  onResponseEnd(): void {
+    this.#done();
+  }
+
+  onResponseError(_controller: unknown, error: Error): void {
+    if (this.#over) return;
+    this.#over = true;
+    clearTimeout(this.#timer);
+    this.#reject(error);
+  }
+
+  #done(): void {
+    if (this.#over) return;
+    this.#over = true;
+    clearTimeout(this.#timer);
+    this.#resolve({ status: this.#status, body: this.#body });
+  }
+}

@@ -1,0 +1,93 @@
+import type { ConnectionOptions as TlsOptions } from 'node:tls';
+import type { Dispatcher } from 'undici';
+import { flag, inspect, milliseconds, wholeNumber } from '../options.js';
+
+/** How an upstream is connected to. */
+export interface ConnectionOptions {
+  /**
+   * Longest wait for a connection, TLS handshake included, in milliseconds.
+   *
+   * @default 5_000
+   */
+  readonly connectTimeoutMs?: number | undefined;
+  /**
+   * Most connections to one upstream; requests beyond them wait.
+   *
+   * @default 256
+   */
+  readonly connections?: number | undefined;
+  /**
+   * How long an idle connection is kept, in milliseconds. A shorter `Keep-Alive` of the upstream wins.
+   *
+   * @default 30_000
+   */
+  readonly keepAliveMs?: number | undefined;
+  /** TLS towards the upstream: `ca`, `cert`, `key`, `servername`, `rejectUnauthorized` and so on. */
+  readonly tls?: TlsOptions | undefined;
+  /**
+   * Offers HTTP/2 to `https:` upstreams.
+   *
+   * @default false
+   */
+  readonly http2?: boolean | undefined;
+  /** An undici dispatcher (7 or 8) to send with, in place of headrace's own connections. */
+  readonly dispatcher?: Dispatcher | undefined;
+  /**
+   * Longest response head, in bytes of names and values; longer ones are answered with 502.
+   *
+   * @default 16_384
+   */
+  readonly maxHeaderBytes?: number | undefined;
+}
+
+/** The names in {@link ConnectionOptions}, for the check for unknown ones. */
+export const CONNECTION_OPTIONS = [
+  'connectTimeoutMs',
+  'connections',
+  'keepAliveMs',
+  'tls',
+  'http2',
+  'dispatcher',
+  'maxHeaderBytes',
+] as const satisfies readonly (keyof ConnectionOptions)[];
+
+/** {@link ConnectionOptions}, checked and complete. */
+export interface ConnectionSettings {
+  readonly connectTimeoutMs: number;
+  readonly connections: number;
+  readonly keepAliveMs: number;
+  readonly tls: TlsOptions | undefined;
+  readonly http2: boolean;
+  readonly dispatcher: Dispatcher | undefined;
+  readonly maxHeaderBytes: number;
+}
+
+/** Checks connection options on behalf of a factory and fills in the defaults. */
+export function connectionSettings(
+  factory: string,
+  options: ConnectionOptions,
+): ConnectionSettings {
+  const {
+    connectTimeoutMs = 5_000,
+    connections = 256,
+    keepAliveMs = 30_000,
+    tls,
+    http2 = false,
+    dispatcher,
+    maxHeaderBytes = 16_384,
+  } = options;
+  milliseconds(`${factory}: connectTimeoutMs`, connectTimeoutMs);
+  wholeNumber(`${factory}: connections`, connections, 1);
+  milliseconds(`${factory}: keepAliveMs`, keepAliveMs);
+  flag(`${factory}: http2`, http2);
+  wholeNumber(`${factory}: maxHeaderBytes`, maxHeaderBytes, 1);
+  if (tls !== undefined && (typeof tls !== 'object' || tls === null)) {
+    throw new TypeError(`${factory}: tls must be an object, received ${inspect(tls)}`);
+  }
+  if (dispatcher !== undefined && typeof dispatcher?.dispatch !== 'function') {
+    throw new TypeError(
+      `${factory}: dispatcher must be an undici dispatcher, received ${inspect(dispatcher)}`,
+    );
+  }
+  return { connectTimeoutMs, connections, keepAliveMs, tls, http2, dispatcher, maxHeaderBytes };
+}

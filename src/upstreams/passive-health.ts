@@ -1,0 +1,168 @@
+import { fraction, known, milliseconds, wholeNumber } from '../options.js';
+import type { Upstream } from './upstream.js';
+
+/** When requests that fail put an upstream out for a while. */
+export interface PassiveHealthOptions {
+  /**
+   * Failures within `windowMs` that eject.
+   *
+   * @default 5
+   */
+  readonly maxFailures?: number | undefined;
+  /**
+   * @default 10_000
+   */
+  readonly windowMs?: number | undefined;
+  /**
+   * How long the first ejection lasts; each further one in a row lasts twice as long.
+   *
+   * @default 10_000
+   */
+  readonly ejectMs?: number | undefined;
+  /**
+   * The longest ejection.
+   *
+   * @default 300_000
+   */
+  readonly maxEjectMs?: number | undefined;
+  /**
+   * Most of the pool that may be out at once, as a share.
+   *
+   * @default 0.5
+   */
+  readonly maxEjectedRatio?: number | undefined;
+  /**
+   * Statuses that count as failures beside lost connections and timeouts.
+   *
+   * @default [502, 503, 504]
+   */
+  readonly statuses?: readonly number[] | undefined;
+}
+
+/** What passive health needs to know of its pool. */
+export interface EjectionScope {
+  /** All upstreams, those that are out included. */
+  upstreams(): readonly Upstream[];
+  readonly now: () => number;
+}
+
+/** What is remembered of one upstream. */
+interface Record {
+  /** Times of the latest failures, oldest first, at most `maxFailures` of them. */
+  failures: number[];
+  /** Ejections in a row. */
+  ejections: number;
+  timer: NodeJS.Timeout | undefined;
+}
+
+/** Takes upstreams out of use that fail again and again, and lets them back after a while. */
+export class PassiveHealth {
+  readonly #settings: Required<{
+    [K in keyof PassiveHealthOptions]: NonNullable<PassiveHealthOptions[K]>;
+  }>;
+  readonly #scope: EjectionScope;
+  readonly #records = new Map<Upstream, Record>();
+
+  constructor(factory: string, options: PassiveHealthOptions, scope: EjectionScope) {
+    const {
+      maxFailures = 5,
+      windowMs = 10_000,
+      ejectMs = 10_000,
+      maxEjectMs = 300_000,
+      maxEjectedRatio = 0.5,
+      statuses = [502, 503, 504],
+    } = known(factory, options, [
+      'maxFailures',
+      'windowMs',
+      'ejectMs',
+      'maxEjectMs',
+      'maxEjectedRatio',
+      'statuses',
+    ]);
+    wholeNumber(`${factory}.maxFailures`, maxFailures, 1);
+    milliseconds(`${factory}.windowMs`, windowMs);
+    milliseconds(`${factory}.ejectMs`, ejectMs);
+    milliseconds(`${factory}.maxEjectMs`, maxEjectMs, ejectMs);
+    fraction(`${factory}.maxEjectedRatio`, maxEjectedRatio);
+    this.#settings = { maxFailures, windowMs, ejectMs, maxEjectMs, maxEjectedRatio, statuses };
+    this.#scope = scope;
+  }
+
+  /** An answer came. A good one ends a row of ejections. */
+  answered(upstream: Upstream, status: number): void {
+    if (this.#settings.statuses.includes(status)) {
+      this.#count(upstream);
+    } else if (this.#records.size > 0) {
+      const record = this.#records.get(upstream);
+      if (record !== undefined && !upstream.bars.has('ejected')) record.ejections = 0;
+    }
+  }
+
+  /** A try failed without one, or broke off in the middle of it. */
+  failed(upstream: Upstream, code: string): void {
+    // What the client did is not the upstream's doing.
+    if (!BLAMELESS.has(code)) this.#count(upstream);
+  }
+
+  /** Forgets an upstream that has left the pool. */
+  forget(upstream: Upstream): void {
+    clearTimeout(this.#records.get(upstream)?.timer);
+    this.#records.delete(upstream);
+  }
+
+  close(): void {
+    for (const { timer } of this.#records.values()) clearTimeout(timer);
+    this.#records.clear();
+  }
+
+  #count(upstream: Upstream): void {
+    const { maxFailures, windowMs } = this.#settings;
+    const record = this.#recordOf(upstream);
+    const now = this.#scope.now();
+    record.failures.push(now);
+    if (record.failures.length > maxFailures) record.failures.shift();
+    const oldest = record.failures[0] as number;
+    if (record.failures.length === maxFailures && now - oldest <= windowMs)
+      this.#eject(upstream, record);
+  }
+
+  #eject(upstream: Upstream, record: Record): void {
+    if (upstream.bars.has('ejected') || !this.#mayEject()) return;
+    const { ejectMs, maxEjectMs } = this.#settings;
+    const duration = Math.min(ejectMs * 2 ** Math.min(record.ejections, 30), maxEjectMs);
+    record.ejections += 1;
+    record.failures = [];
+    record.timer = setTimeout(() => upstream.lift('ejected'), duration);
+    record.timer.unref();
+    upstream.bar('ejected');
+  }
+
+  /** Whether one more may be out. Never the only one: a bad upstream is better than none. */
+  #mayEject(): boolean {
+    const upstreams = this.#scope.upstreams();
+    let ejected = 0;
+    for (const upstream of upstreams) if (upstream.bars.has('ejected')) ejected += 1;
+    return (
+      ejected + 1 < upstreams.length &&
+      ejected + 1 <= upstreams.length * this.#settings.maxEjectedRatio
+    );
+  }
+
+  #recordOf(upstream: Upstream): Record {
+    let record = this.#records.get(upstream);
+    if (record === undefined) {
+      record = { failures: [], ejections: 0, timer: undefined };
+      this.#records.set(upstream, record);
+    }
+    return record;
+  }
+}
+
+const BLAMELESS: ReadonlySet<string> = new Set([
+  'ERR_PROXY_CLIENT_CLOSED',
+  'ERR_PROXY_BODY_TOO_LARGE',
+  'ERR_PROXY_BAD_REQUEST',
+  'ERR_PROXY_BODY_CONSUMED',
+  'ERR_PROXY_CIRCUIT_OPEN',
+  'ERR_PROXY_OVERLOADED',
+]);

@@ -1,0 +1,33 @@
+import { inspect } from '../options.js';
+
+/** A target taken apart. */
+export interface Target {
+  readonly url: URL;
+  /** The Unix domain socket to connect to instead of the URL's host. */
+  readonly socketPath: string | undefined;
+}
+
+/** `unix:/path/to.sock`, with the base path behind a second colon as nginx writes it. */
+const UNIX = /^unix:(\/[^:?#]+)(?::(\/[^#]*)|(\?[^#]*))?$/;
+
+/** @throws TypeError that names `path` when the target is no `http:`, `https:` or `unix:` URL. */
+export function parseTarget(target: unknown, path: string): Target {
+  const text = target instanceof URL ? target.href : target;
+  if (typeof text === 'string') {
+    const unix = UNIX.exec(text);
+    if (unix !== null) {
+      const url = new URL(`http://localhost${unix[2] ?? `/${unix[3] ?? ''}`}`);
+      return { url, socketPath: unix[1] };
+    }
+    const url = URL.canParse(text) ? new URL(text) : undefined;
+    if (url && /^https?:\/\//i.test(text) && url.hash === '') return { url, socketPath: undefined };
+  }
+  throw new TypeError(`${path} must be an http(s) URL, received ${inspect(target)}`);
+}
+
+/** `Authorization` from the credentials in a URL. */
+export function basicAuthorization({ username, password }: URL): string | undefined {
+  if (username === '' && password === '') return undefined;
+  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  return `Basic ${Buffer.from(credentials).toString('base64')}`;
+}
