@@ -166,9 +166,10 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
     } else if (reader instanceof Readable) {
       if (!reader.push(chunk)) this.#pause(controller);
     } else {
-      reader.write(chunk);
+      const full = reader.write(chunk) === false && Object.hasOwn(reader, 'write');
       flushCompressed(reader);
-      if (reader.writableLength > SEND_AHEAD_BYTES) this.#waitForClient(controller, reader);
+      // Middleware that has put its own `write` there, as compression() does, keeps a queue of its own.
+      if (full || reader.writableLength > SEND_AHEAD_BYTES) this.#waitForClient(controller, reader);
     }
   }
 
@@ -237,7 +238,7 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
       this.#end(res, held[held.length - 1]);
       return;
     }
-    writeHead(res, this);
+    writeHead(res, this, this.#length);
     if (held.length === 0) res.flushHeaders();
     for (const chunk of held) res.write(chunk);
     if (held.length > 0) flushCompressed(res);
@@ -337,7 +338,8 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
     this.#pause(controller);
     if (!this.#drained) {
       this.#drained = true;
-      res.on('drain', onDrain);
+      // Not by `this`: compression() puts the listener on a stream of its own.
+      res.on('drain', () => this.#exchange.inFlight?.resume());
     }
     this.#stall = setTimeout(onStalledClient, this.#settings.bodyTimeoutMs, this);
     this.#stall.unref();
@@ -356,10 +358,6 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
     this.#fail(error);
     this.#controller?.abort(error);
   }
-}
-
-function onDrain(this: ServerResponse): void {
-  (this as ServerResponse & { locals: { proxy: Exchange } }).locals.proxy.inFlight?.resume();
 }
 
 function onStalledClient(response: WireResponse): void {
