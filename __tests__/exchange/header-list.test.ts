@@ -86,9 +86,9 @@ describe('HeaderList', () => {
     ['x', 'beyond latin-1: €'],
   ])('refuses %j: %j, which cannot be sent, and stays as it was', (name, value) => {
     const list = HeaderList.from({ x: 'before' });
-    expect(() => list.set(name, value)).toThrow(TypeError);
-    expect(() => list.append(name, value)).toThrow(TypeError);
-    expect(() => list.set(name, ['fine', value])).toThrow(TypeError);
+    expect(() => list.set(name, value)).toThrow(UNSENDABLE);
+    expect(() => list.append(name, value)).toThrow(UNSENDABLE);
+    expect(() => list.set(name, ['fine', value])).toThrow(UNSENDABLE);
     expect([...list]).toEqual([['x', 'before']]);
   });
 
@@ -138,6 +138,9 @@ describe('HeaderList', () => {
     );
   });
 });
+
+/** Node's own words. Its TypeError is not Jest's. */
+const UNSENDABLE = /must be a valid HTTP token|Invalid character in header content/;
 
 function isNamed([name]: [string, string], other: string): boolean {
   return name.toLowerCase() === other.toLowerCase();
