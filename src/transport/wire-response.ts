@@ -120,7 +120,7 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
     } else {
       this.#reused = connection.served++ > 0;
       connection.awaitsHead = true;
-      connection.speaksHttp10 = false;
+      connection.minorVersion = 1;
     }
   }
 
@@ -139,8 +139,11 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
     // What is thrown here, undici breaks the connection for and reports to onResponseError.
     if (typeof head === 'string') throw this.#unfit(head);
     if (status > 599) throw this.#unfit(`status ${status}`);
-    if (head.chunked && this.#request.connection?.speaksHttp10)
-      throw this.#unfit('chunked HTTP/1.0');
+    const { connection } = this.#request;
+    if (connection !== undefined && connection.minorVersion !== 1) {
+      if (connection.minorVersion !== 0) throw this.#unfit('not HTTP/1');
+      if (head.chunked) throw this.#unfit('chunked HTTP/1.0');
+    }
     this.#headArrived = true;
     this.attempt.headAt = performance.now();
     this.attempt.status = status;
