@@ -98,10 +98,13 @@ export function fieldNames(path: string, value: readonly string[]): string[] {
   });
 }
 
+/** Up to the last `@`: a URL that is not written as it should be may hold credentials anywhere. */
+const CREDENTIALS = /^([a-z][a-z0-9+.-]*:\/\/)?.*@/is;
+
 /** A value as it should read in a message: strings quoted, credentials of URLs masked, never long. */
 export function inspect(value: unknown): string {
   if (typeof value === 'string') {
-    return clip(JSON.stringify(value.replace(/\/\/[^/@\s]*@/, '//***@')));
+    return clip(JSON.stringify(value.replace(CREDENTIALS, '$1***@')));
   }
   if (typeof value === 'function') return `function ${value.name || '(anonymous)'}`;
   if (Array.isArray(value)) return `an array of ${value.length}`;

@@ -83,11 +83,13 @@ function ownHost(req: IncomingMessage): string | undefined {
 export function mountPath(req: IncomingMessage): string {
   const { baseUrl, originalUrl } = req as FrameworkRequest;
   if (baseUrl !== undefined) return baseUrl;
-  // Connect cuts the mount path off `url` and says nowhere what it was.
-  const url = req.url ?? '';
-  return originalUrl?.endsWith(url)
-    ? originalUrl.slice(0, -url.length || undefined).replace(/\/$/, '')
-    : '';
+  // Connect cuts the mount path off `url` and says nowhere what it was. Where nothing but a query is
+  // left, it puts a slash before it.
+  const { url = '' } = req;
+  const added = !originalUrl?.endsWith(url) && /^\/(?:\?|$)/.test(url);
+  const rest = added ? url.slice(1) : url;
+  if (!originalUrl?.endsWith(rest)) return '';
+  return originalUrl.slice(0, originalUrl.length - rest.length).replace(/\/$/, '');
 }
 
 function headerText(req: IncomingMessage, lower: string): string {

@@ -59,8 +59,10 @@ export class HeaderList implements Iterable<[name: string, value: string]> {
    */
   set(name: string, value: string | number | readonly string[]): this {
     if (typeof value === 'object') {
+      // All are checked before the first is written, so that a bad one leaves the field as it was.
+      const lines = value.map((line) => checked(name, line));
       this.delete(name);
-      for (const line of value) this.append(name, line);
+      for (const line of lines) this.#lines.push(name, line);
       return this;
     }
     const line = checked(name, value);

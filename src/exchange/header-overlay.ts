@@ -51,8 +51,9 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
     const lower = name.toLowerCase();
     const at = this.#find(lower);
     if (at !== -1) return joined(this.#edits[at + 2] as Edit);
-    if (this.#stripped && !this.#crosses(lower, fieldInfo(name).flags, this.#nominated())) {
-      return undefined;
+    if (this.#stripped) {
+      if (lower === 'te') return this.#inboundTe();
+      if (!this.#crosses(lower, fieldInfo(name).flags, this.#nominated())) return undefined;
     }
     return joined(this.#req.headers[lower] ?? null);
   }
@@ -180,8 +181,8 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
       if (flags !== PLAIN || taken !== undefined || this.#also.length !== 0) {
         if (flags & (OWNED | PSEUDO)) continue;
         if (lower === 'te') {
-          if (acceptsTrailers(String(value)) && this.#find('te') === -1)
-            flat.push(spelling, 'trailers');
+          const te = this.#inboundTe();
+          if (te !== undefined && this.#find('te') === -1) flat.push(spelling, te);
           continue;
         }
         if (!this.#crosses(lower, flags, taken)) continue;
@@ -197,6 +198,13 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
 
   #nominated(): string[] | undefined {
     return nominated(this.#req.headers.connection);
+  }
+
+  /** What of the client's `TE` may go on: that trailers are welcome, and nothing else. */
+  #inboundTe(): 'trailers' | undefined {
+    const { te } = this.#req.headers;
+    if (te === undefined || this.#also.includes('te')) return undefined;
+    return acceptsTrailers(String(te)) ? 'trailers' : undefined;
   }
 
   /** Whether an inbound field may go on. */

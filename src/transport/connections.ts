@@ -82,8 +82,8 @@ export class Connection extends Client {
   served = 0;
   /** Whether the present socket ended with a reset. */
   wasReset = false;
-  /** Whether the response now arriving calls itself HTTP/1.0. */
-  speaksHttp10 = false;
+  /** The version of the response now arriving is HTTP/1 with this minor one. */
+  minorVersion: number | undefined = 1;
   /** Whether the next bytes begin a response. */
   awaitsHead = false;
 

@@ -23,7 +23,8 @@ export function guardRequest(req: IncomingMessage, allowTrace: boolean): void {
     throw new BadRequestError('The request has too many header fields', 431);
   }
   targetAuthority(req.url ?? '/');
-  if (req.httpVersionMajor !== 2) guardHttp1(req);
+  // Not by the version: Node takes `HTTP/2.0` in a request line of HTTP/1.
+  if (!('stream' in req)) guardHttp1(req);
   else if (headers.connection !== undefined)
     throw new BadRequestError('HTTP/2 has no Connection field');
   if (headers.host !== undefined && !AUTHORITY.test(headers.host)) {

@@ -54,6 +54,7 @@ export function responseHead(
       if (!policy.keep.includes(lower)) continue;
     } else if (lower === 'content-length') {
       length = Number(value);
+      if (!Number.isSafeInteger(length)) return 'unknown length';
     }
     lines.push(name, value);
   }

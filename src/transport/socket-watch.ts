@@ -4,8 +4,8 @@ import type { Socket } from 'node:net';
 export interface SocketWatcher {
   /** Set when the socket ends with a reset, where undici may report a clean end. */
   wasReset: boolean;
-  /** Set when a response calls itself HTTP/1.0, which undici does not tell. */
-  speaksHttp10: boolean;
+  /** Of the response's version, which undici does not tell; `undefined` when it is no HTTP/1 at all. */
+  minorVersion: number | undefined;
   /** Set by the transport when a request has gone out, cleared here at the first bytes after it. */
   awaitsHead: boolean;
 }
@@ -17,6 +17,9 @@ const HEAD_END = Buffer.from('\r\n\r\n');
 
 /** How many unasked `100 Continue` are skipped before one response. */
 const MAX_SKIPPED = 8;
+
+/** How much of an interim response is held until it is whole. */
+const MAX_HELD_BYTES = 16_384;
 
 /**
  * Stands between a socket and undici for three things that undici 7 and 8 get wrong for a proxy and
@@ -36,8 +39,8 @@ function noteReset(socket: Socket, watcher: SocketWatcher): void {
 }
 
 /**
- * Looks at the first bytes of each response for its version, and skips `100 Continue` that nobody
- * asked for: RFC 9110, 15.2 lets a client ignore it, undici breaks the connection.
+ * Looks at the head of each response for its version, and skips `100 Continue` that nobody asked for:
+ * RFC 9110, 15.2 lets a client ignore it, undici breaks the connection.
  */
 function inspectHeads(socket: Socket, watcher: SocketWatcher): void {
   const push = socket.push;
@@ -49,32 +52,44 @@ function inspectHeads(socket: Socket, watcher: SocketWatcher): void {
       if (early !== undefined) push.call(this, early);
       return push.call(this, null);
     }
-    const head = early === undefined ? chunk : Buffer.concat([early, chunk]);
+    let bytes = early === undefined ? chunk : Buffer.concat([early, chunk]);
     early = undefined;
-    if (head.length < STATUS_LENGTH) {
-      early = head;
-      return true;
+    while (isInterim(bytes)) {
+      const end = bytes.indexOf(HEAD_END) + HEAD_END.length;
+      if (end < HEAD_END.length) break;
+      if (!isContinue(bytes) || ++skipped > MAX_SKIPPED) push.call(this, bytes.subarray(0, end));
+      bytes = bytes.subarray(end);
     }
-    if (isContinue(head) && skipped++ < MAX_SKIPPED) {
-      const end = head.indexOf(HEAD_END);
-      if (end !== -1) {
-        const rest = head.subarray(end + HEAD_END.length);
-        return rest.length === 0 || this.push(rest);
-      }
+    if (bytes.length < STATUS_LENGTH || (isInterim(bytes) && bytes.length < MAX_HELD_BYTES)) {
+      if (bytes.length > 0) early = bytes;
+      return true;
     }
     skipped = 0;
     watcher.awaitsHead = false;
-    watcher.speaksHttp10 = head[MINOR_VERSION] === 0x30;
-    return push.call(this, head, encoding);
+    watcher.minorVersion = minorVersion(bytes);
+    return push.call(this, bytes, encoding);
   };
 }
 
-/** In `HTTP/1.0 200`, the version's last digit and the status stand in fixed places. */
-const STATUS_LENGTH = 12;
-const MINOR_VERSION = 7;
+/** In `HTTP/1.0 200 `, version and status stand in fixed places. */
+const STATUS_LENGTH = 13;
+
+const DIGIT = { zero: 0x30, one: 0x31 } as const;
+
+function minorVersion(head: Buffer): number | undefined {
+  const isHttp1 = head[0] === 0x48 && head[5] === DIGIT.one;
+  return isHttp1 ? (head[7] as number) - DIGIT.zero : undefined;
+}
+
+/** Whether another head follows: 101 is the last one, and `1000` is no status. */
+function isInterim(head: Buffer): boolean {
+  if (head.length < STATUS_LENGTH || head[9] !== DIGIT.one) return false;
+  const isSwitch = head[10] === DIGIT.zero && head[11] === DIGIT.one;
+  return !isSwitch && (head[12] === 0x20 || head[12] === 0x0d);
+}
 
 function isContinue(head: Buffer): boolean {
-  return head[0] === 0x48 && head[9] === 0x31 && head[10] === 0x30 && head[11] === 0x30;
+  return head[10] === DIGIT.zero && head[11] === DIGIT.zero;
 }
 
 /**

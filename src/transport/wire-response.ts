@@ -122,7 +122,7 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
     } else {
       this.#reused = connection.served++ > 0;
       connection.awaitsHead = true;
-      connection.speaksHttp10 = false;
+      connection.minorVersion = 1;
     }
   }
 
@@ -141,8 +141,11 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
     // What is thrown here, undici breaks the connection for and reports to onResponseError.
     if (typeof head === 'string') throw this.#unfit(head);
     if (status > 599) throw this.#unfit(`status ${status}`);
-    if (head.chunked && this.#request.connection?.speaksHttp10)
-      throw this.#unfit('chunked HTTP/1.0');
+    const { connection } = this.#request;
+    if (connection !== undefined && connection.minorVersion !== 1) {
+      if (connection.minorVersion !== 0) throw this.#unfit('not HTTP/1');
+      if (head.chunked) throw this.#unfit('chunked HTTP/1.0');
+    }
     this.#headArrived = true;
     this.attempt.headAt = performance.now();
     this.attempt.status = status;
@@ -170,9 +173,10 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
     } else if (reader instanceof Readable) {
       if (!reader.push(chunk)) this.#pause(controller);
     } else {
-      reader.write(chunk);
+      const full = reader.write(chunk) === false && Object.hasOwn(reader, 'write');
       flushCompressed(reader);
-      if (reader.writableLength > SEND_AHEAD_BYTES) this.#waitForClient(controller, reader);
+      // Middleware that has put its own `write` there, as compression() does, keeps a queue of its own.
+      if (full || reader.writableLength > SEND_AHEAD_BYTES) this.#waitForClient(controller, reader);
     }
   }
 
@@ -241,7 +245,7 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
       this.#end(res, held[held.length - 1]);
       return;
     }
-    writeHead(res, this);
+    writeHead(res, this, this.#length);
     if (held.length === 0) res.flushHeaders();
     for (const chunk of held) res.write(chunk);
     if (held.length > 0) flushCompressed(res);
@@ -345,7 +349,8 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
     this.#pause(controller);
     if (!this.#drained) {
       this.#drained = true;
-      res.on('drain', onDrain);
+      // Not by `this`: compression() puts the listener on a stream of its own.
+      res.on('drain', () => this.#exchange.inFlight?.resume());
     }
     this.#stall = setTimeout(onStalledClient, this.#settings.bodyTimeoutMs, this);
     this.#stall.unref();
@@ -364,10 +369,6 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
     this.#fail(error);
     this.#controller?.abort(error);
   }
-}
-
-function onDrain(this: ServerResponse): void {
-  (this as ServerResponse & { locals: { proxy: Exchange } }).locals.proxy.inFlight?.resume();
 }
 
 function onStalledClient(response: WireResponse): void {
