@@ -312,7 +312,12 @@ function notify(listener: (exchange: Exchange) => void, exchange: Exchange): voi
   try {
     listener(exchange);
   } catch (error) {
-    process.emitWarning(error instanceof Error ? error : new Error(String(error)));
+    const detail = String(error instanceof Error ? error.stack : error);
+    process.emitWarning('A listener of exchange.onOutcome() threw', {
+      type: 'HeadraceWarning',
+      code: 'HEADRACE_LISTENER',
+      detail,
+    });
   }
 }
 

@@ -1,5 +1,6 @@
-import type { Handler, Next, ResponseEdit } from '../exchange/exchange.js';
+import { exchangeOf, type Handler, type Next, type ResponseEdit } from '../exchange/exchange.js';
 import { known, refuseRequest } from '../options.js';
+import { fail } from '../transport/deliver.js';
 import { TRANSPORT_OPTIONS } from '../transport/settings.js';
 import type { UpstreamPool, UpstreamPoolOptions } from '../upstreams/pool.js';
 import type { UpstreamInit } from '../upstreams/upstream.js';
@@ -123,7 +124,8 @@ function run(
   if (i === pieces.length - 1) return piece(req, res, next);
   piece(req, res, (error) => {
     if (error === undefined) run(pieces, i + 1, req, res, next);
-    else next?.(error);
+    else if (next !== undefined) next(error);
+    else fail(exchangeOf(req, res), error, undefined);
   });
 }
 

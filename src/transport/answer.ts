@@ -1,5 +1,5 @@
 import { type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http';
-import { pipeline, type Readable } from 'node:stream';
+import { finished, type Readable } from 'node:stream';
 import { BadResponseError, isProxyError, ModifyResponseError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import { fieldInfo, LIST } from '../exchange/fields.js';
@@ -173,14 +173,28 @@ function sendStream(exchange: Exchange, stream: Readable): void {
   const { req, res } = exchange;
   res.flushHeaders();
   stream.on('data', () => flushCompressed(res));
-  // An error of the stream destroys the answer, and that is how the client can tell.
-  pipeline(stream, res, (cause) => {
+  stream.pipe(res);
+  res.once('close', () => stream.destroy());
+  finished(stream, { writable: false }, (cause) => {
     lingerOnUpload(req, res);
-    if (cause === null || cause === undefined || !exchange.open) return;
+    if (cause === null || cause === undefined) return;
     const { upstream } = exchange;
     exchange.settle(
       'failed',
       isProxyError(cause) ? cause : new ModifyResponseError({ cause, upstream }),
     );
+    breakOff(res);
   });
+}
+
+/** Breaks the connection in the middle of a body: the one way left to say that it is not whole. */
+export function breakOff(res: ServerResponse): void {
+  const { socket } = res;
+  const delimited = res.chunkedEncoding || res.hasHeader('content-length');
+  // RFC 9112, 8: an orderly end would end a body that has neither length nor chunks. A reset does
+  // not; TLS needs none, and has none.
+  if (!delimited && socket?.remoteFamily !== undefined && !('encrypted' in socket)) {
+    socket.resetAndDestroy();
+  }
+  res.destroy();
 }

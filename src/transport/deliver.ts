@@ -2,7 +2,7 @@ import { STATUS_CODES } from 'node:http';
 import { isProxyError, ModifyResponseError } from '../exchange/errors.js';
 import type { Exchange, Next } from '../exchange/exchange.js';
 import { NoBody, type UpstreamResponse } from '../exchange/upstream-response.js';
-import { lingerOnUpload, sendAnswer } from './answer.js';
+import { breakOff, lingerOnUpload, sendAnswer } from './answer.js';
 import { log } from './log.js';
 
 /** Runs the edits of a response and then hands it to `done`; what goes wrong goes to `next`. */
@@ -72,7 +72,7 @@ export function fail(exchange: Exchange, error: unknown, next: Next | undefined)
   exchange.failure = error;
   if (res.headersSent) {
     exchange.settle('failed', error);
-    res.destroy();
+    breakOff(res);
     return;
   }
   // RFC 9112, 9.3: a server that does not trust what follows on a connection closes it.

@@ -11,7 +11,7 @@ import {
 import type { Attempt, Exchange, InFlight } from '../exchange/exchange.js';
 import { HeaderList } from '../exchange/header-list.js';
 import { forbidsBody, UpstreamResponse, type WriteHead } from '../exchange/upstream-response.js';
-import { addTrailers, endAnswer, flushCompressed } from './answer.js';
+import { addTrailers, breakOff, endAnswer, flushCompressed } from './answer.js';
 import type { Connections } from './connections.js';
 import { failure } from './failures.js';
 import { sendInterim } from './interim.js';
@@ -328,9 +328,8 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
     } else if (reader instanceof Readable) {
       reader.destroy(error);
     } else if (typeof reader !== 'string') {
-      // The head is out, so a broken connection is the one way left to say that the body is not whole.
       this.#exchange.settle('failed', error);
-      reader.destroy();
+      breakOff(reader);
     }
   }
 

@@ -1,0 +1,468 @@
+import { createHash } from 'node:crypto';
+import { createServer, type Socket } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { describe, expect, it } from '@jest/globals';
+import express from 'express';
+import {
+  attach,
+  BadRequestError,
+  forwardedFor,
+  type Handler,
+  proxyErrors,
+  proxyPass,
+} from 'headrace';
+import { parseResponses, type RawClient, rawClient, rawRequest } from '../helpers/client.js';
+import { chunkedUpload, onlyRequest, request, requestsOf, upload } from '../helpers/requests.js';
+import {
+  appOf,
+  closeAfter,
+  type Framework,
+  frameworks,
+  gateway,
+  listen,
+  type Middleware,
+  OK,
+  rawUpstream,
+  serve,
+} from '../helpers/servers.js';
+import { eventually, settled } from '../helpers/settled.js';
+
+const MIB = 1_048_576;
+
+describe.each(frameworks)('framing under %s', (framework) => {
+  const smuggled = 'GET /smuggled HTTP/1.1\r\nHost: evil.example\r\n\r\n';
+
+  it.each(['DELETE', 'OPTIONS', 'GET', 'POST', 'SEARCH', 'PROPFIND'])(
+    'sends a chunked %s whose body looks like a request as one request (CVE-2026-29057)',
+    async (method) => {
+      const upstream = await rawUpstream();
+      const { port } = await gateway(framework, proxyPass(upstream.url));
+
+      const first = await rawRequest(port, chunkedUpload(`${method} /x`, [], smuggled));
+      const second = await rawRequest(port, request('GET /innocent'));
+
+      expect([first.status, second.status]).toEqual([200, 200]);
+      const seen = requestsOf(upstream).map(({ method, target, body }) => [method, target, body]);
+      expect(seen).toEqual([
+        [method, '/x', smuggled],
+        ['GET', '/innocent', ''],
+      ]);
+    },
+  );
+
+  it('sends one whose chunks are cut anywhere as one request', async () => {
+    const upstream = await rawUpstream();
+    const { port } = await gateway(framework, proxyPass(upstream.url));
+    const bytes = chunkedUpload('DELETE /x', [], 'GET /', 'smuggled HTTP/1.1\r\n', '\r\n');
+
+    const client = await rawClient(port);
+    for (const byte of bytes) client.write(byte);
+    await client.until((text) => parseResponses(text).length === 1);
+
+    const { method, body } = onlyRequest(upstream);
+    expect([method, body]).toEqual(['DELETE', 'GET /smuggled HTTP/1.1\r\n\r\n']);
+  });
+
+  it('keeps the length of a body whose length was given, for every kind of method', async () => {
+    const upstream = await rawUpstream();
+    const { port } = await gateway(framework, proxyPass(upstream.url));
+
+    for (const method of ['DELETE', 'OPTIONS', 'GET', 'POST']) {
+      await rawRequest(port, upload(`${method} /${method}`, [], smuggled));
+    }
+
+    const seen = requestsOf(upstream);
+    expect(seen.map(({ method }) => method)).toEqual(['DELETE', 'OPTIONS', 'GET', 'POST']);
+    for (const { lines, body } of seen) {
+      expect(lines('content-length')).toEqual([String(smuggled.length)]);
+      expect(lines('transfer-encoding')).toEqual([]);
+      expect(body).toBe(smuggled);
+    }
+  });
+
+  it('sends an empty chunked body framed', async () => {
+    const upstream = await rawUpstream();
+    const { port } = await gateway(framework, proxyPass(upstream.url));
+
+    await rawRequest(port, chunkedUpload('POST /', []));
+    await rawRequest(port, request('GET /innocent'));
+
+    expect(requestsOf(upstream).map(({ method, body }) => [method, body])).toEqual([
+      ['POST', ''],
+      ['GET', ''],
+    ]);
+  });
+
+  it('sends bytes of every value on as they are', async () => {
+    const upstream = await rawUpstream();
+    const { port } = await gateway(framework, proxyPass(upstream.url));
+    const bytes = Buffer.from(Array.from({ length: 1_024 }, (_, i) => i % 256)).toString('latin1');
+
+    await rawRequest(port, upload('POST /declared', [], bytes));
+    await rawRequest(port, chunkedUpload('POST /chunked', [], bytes, bytes));
+
+    expect(requestsOf(upstream).map(({ body }) => body)).toEqual([bytes, bytes + bytes]);
+  });
+});
+
+/** How a body goes out: its header field, and the framing of a chunk of it and of its end. */
+interface Framing {
+  readonly field: (length: number) => string;
+  readonly chunk: (bytes: Buffer) => Buffer;
+  readonly end: string;
+}
+
+const framings: Record<string, Framing> = {
+  'with a length': {
+    field: (length) => `Content-Length: ${length}`,
+    chunk: (bytes) => bytes,
+    end: '',
+  },
+  'in chunks': {
+    field: () => 'Transfer-Encoding: chunked',
+    chunk: (bytes) =>
+      Buffer.concat([Buffer.from(`${bytes.length.toString(16)}\r\n`), bytes, Buffer.from('\r\n')]),
+    end: '0\r\n\r\n',
+  },
+};
+
+const CHUNK = Buffer.alloc(65_536, 'headrace');
+
+/** Uploads `length` bytes as fast as the connection takes them; gives up when it is over. */
+async function pour(client: RawClient, length: number, framing: Framing): Promise<void> {
+  const { socket } = client;
+  client.write(request('POST /upload', [framing.field(length)]));
+  const framed = framing.chunk(CHUNK);
+  for (let left = length; left > 0 && socket.writable; left -= CHUNK.length) {
+    if (!socket.write(framed)) await writableAgain(socket);
+  }
+  if (socket.writable && framing.end !== '') socket.write(framing.end);
+}
+
+async function writableAgain(socket: Socket): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const done = () => {
+      socket.off('drain', done).off('close', done);
+      resolve();
+    };
+    socket.on('drain', done).on('close', done);
+    if (socket.destroyed) done();
+  });
+}
+
+/** Bytes of buffers that are still in use. */
+function heldBytes(): number {
+  collectGarbage();
+  return process.memoryUsage().arrayBuffers;
+}
+
+setFlagsFromString('--expose-gc');
+const collectGarbage: () => void = runInNewContext('gc');
+
+describe.each(Object.entries(framings))('an upload of 64 MiB %s', (_, framing) => {
+  const total = 64 * MIB;
+
+  it('is slowed down by a slow upstream, and memory stays flat', async () => {
+    const steps = [0, 24 * MIB, 48 * MIB, total];
+    let limit = 0;
+    let read = 0;
+    let release: () => void = () => {};
+    const hash = createHash('sha1');
+    const upstream = await serve(async (req, res) => {
+      for await (const chunk of req) {
+        hash.update(chunk);
+        read += chunk.length;
+        while (read > limit)
+          await new Promise<void>((resolve) => {
+            release = resolve;
+          });
+      }
+      res.end('ok');
+    });
+    const { port } = await gateway('express 5', proxyPass(upstream.url));
+    const client = await rawClient(port);
+    const before = heldBytes();
+
+    const poured = pour(client, total, framing);
+    for (const step of steps.slice(0, -1)) {
+      limit = step;
+      release();
+      const sent = await settled(() => client.socket.bytesWritten);
+      expect(sent - step).toBeLessThan(20 * MIB);
+      // Buffers are swept in the background, a little after the collection.
+      await eventually('flat memory', () => heldBytes() - before < 4 * MIB);
+    }
+    limit = total;
+    release();
+    await poured;
+    const text = await client.until((text) => parseResponses(text).length === 1);
+
+    expect(parseResponses(text)[0]).toMatchObject({ status: 200, body: 'ok' });
+    const expected = createHash('sha1');
+    for (let i = 0; i < total; i += CHUNK.length) expected.update(CHUNK);
+    expect([read, hash.digest('hex')]).toEqual([total, expected.digest('hex')]);
+  });
+});
+
+describe.each(frameworks)('maxBodyBytes under %s', (framework) => {
+  it('answers 413 to a longer declared body, and the upstream hears nothing', async () => {
+    const upstream = await rawUpstream();
+    const { port } = await gateway(framework, proxyPass(upstream.url, { maxBodyBytes: 10 }));
+
+    const { status } = await rawRequest(port, upload('POST /', [], 'x'.repeat(11)));
+
+    expect(status).toBe(413);
+    expect(upstream.sockets).toEqual([]);
+  });
+
+  it('answers 413 with proxyErrors() before any of a longer declared body has come', async () => {
+    const upstream = await rawUpstream();
+    const pass = proxyPass(upstream.url, { maxBodyBytes: 10 });
+    const { port } = await gateway(framework, pass, proxyErrors());
+
+    const { status } = await rawRequest(port, request('POST /', ['Content-Length: 11']));
+
+    expect(status).toBe(413);
+    expect(upstream.sockets).toEqual([]);
+  });
+
+  it('answers 413 to a longer chunked body, and the upstream gets no whole request', async () => {
+    const upstream = await rawUpstream();
+    const { port } = await gateway(framework, proxyPass(upstream.url, { maxBodyBytes: 10 }));
+
+    const bytes = chunkedUpload('POST /', [], 'x'.repeat(6), 'x'.repeat(5), 'x'.repeat(90));
+    const { status } = await rawRequest(port, bytes);
+    const next = await rawRequest(port, request('GET /innocent'));
+
+    expect([status, next.status]).toEqual([413, 200]);
+    const [first = ''] = upstream.connections().filter((bytes) => bytes.startsWith('POST'));
+    expect(first).not.toMatch(/x{11}|\r\n0\r\n\r\n$/);
+  });
+
+  it('lets bodies of exactly that length pass', async () => {
+    const upstream = await rawUpstream();
+    const { port } = await gateway(framework, proxyPass(upstream.url, { maxBodyBytes: 10 }));
+
+    await rawRequest(port, upload('POST /', [], '0123456789'));
+    await rawRequest(port, chunkedUpload('POST /', [], '01234', '56789'));
+
+    expect(requestsOf(upstream).map(({ body }) => body)).toEqual(['0123456789', '0123456789']);
+  });
+});
+
+/** How an upstream can answer before it has the body. */
+const refusals: Record<string, (socket: Socket, answer: string) => void> = {
+  'and reads on': (socket, answer) => {
+    socket.write(answer);
+    socket.resume();
+  },
+  'and stops reading': (socket, answer) => {
+    socket.write(answer);
+  },
+  'and ends its side': (socket, answer) => {
+    socket.end(answer);
+    socket.resume();
+  },
+  'and closes': (socket, answer) => {
+    socket.end(answer, () => socket.destroy());
+  },
+  'and resets': (socket, answer) => {
+    socket.write(answer, () => socket.resetAndDestroy());
+  },
+};
+
+/** An upstream that answers uploads at their head, and counts what comes regardless. */
+async function refusingUpstream(answer: string, refuse: (socket: Socket, answer: string) => void) {
+  const seen = { bytes: 0, url: '' };
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.on('data', (chunk) => {
+      seen.bytes += chunk.length;
+    });
+    socket.once('data', (head) => {
+      socket.pause();
+      if (head.toString('latin1').startsWith('GET')) socket.write(OK);
+      else refuse(socket, answer);
+    });
+  });
+  seen.url = `http://127.0.0.1:${await listen(server)}`;
+  closeAfter(() => {
+    for (const socket of sockets) socket.destroy();
+  });
+  return seen;
+}
+
+function refusal(status: string, connection = 'keep-alive'): string {
+  return `HTTP/1.1 ${status}\r\nConnection: ${connection}\r\nContent-Length: 7\r\n\r\nrefused`;
+}
+
+describe.each(Object.entries(refusals))('an upstream that answers early %s', (_, refuse) => {
+  it.each(Object.entries(framings))(
+    'has its answer reach every client, the upload being sent %s',
+    async (_, framing) => {
+      const upstream = await refusingUpstream(refusal('413 Content Too Large', 'close'), refuse);
+      const { port } = await gateway('express 5', proxyPass(upstream.url));
+
+      // It is a race between the answer and what breaks when we write on: hence the many tries.
+      for (let round = 0; round < 3; round++) {
+        const answers = await Promise.all(
+          Array.from({ length: 10 }, async () => {
+            const client = await rawClient(port);
+            const poured = pour(client, MIB, framing);
+            await client.until((text) => parseResponses(text).length > 0);
+            client.socket.destroy();
+            await poured;
+            return parseResponses(client.received())[0];
+          }),
+        );
+        expect(answers.map((answer) => [answer?.status, answer?.body])).toEqual(
+          Array(10).fill([413, 'refused']),
+        );
+      }
+      expect((await rawRequest(port, request('GET /innocent'))).status).toBe(200);
+    },
+  );
+});
+
+describe.each(frameworks)('an early answer under %s', (framework) => {
+  it('reaches the client, and the rest of the upload is not sent on', async () => {
+    const upstream = await refusingUpstream(
+      refusal('401 Unauthorized'),
+      refusals['and reads on'] as (socket: Socket, answer: string) => void,
+    );
+    const { port } = await gateway(framework, proxyPass(upstream.url));
+    const client = await rawClient(port);
+
+    await pour(client, 64 * MIB, framings['with a length'] as Framing);
+    const [answer] = parseResponses(await client.closed());
+
+    expect([answer?.status, answer?.body]).toEqual([401, 'refused']);
+    expect(upstream.bytes).toBeLessThan(16 * MIB);
+    expect((await rawRequest(port, request('GET /innocent'))).status).toBe(200);
+  });
+
+  it('reaches clients that finish a small upload, and the connection goes on', async () => {
+    const upstream = await refusingUpstream(
+      refusal('401 Unauthorized'),
+      refusals['and closes'] as (socket: Socket, answer: string) => void,
+    );
+    const { port } = await gateway(framework, proxyPass(upstream.url));
+    const client = await rawClient(port, request('POST /', ['Content-Length: 300001'], 'x'));
+
+    await client.until((text) => parseResponses(text).length === 1);
+    client.write('x'.repeat(300_000) + request('GET /innocent'));
+    const text = await client.until((text) => parseResponses(text).length === 2);
+
+    expect(parseResponses(text).map(({ status }) => status)).toEqual([401, 200]);
+  });
+});
+
+/** A gateway whose server hands requests that wait for 100 Continue to the app. */
+async function attachedGateway(framework: Framework, ...middleware: Middleware[]) {
+  const app = appOf(framework, ...middleware);
+  const { server, port } = await serve(app);
+  attach(server, app);
+  return { port };
+}
+
+const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
+const expecting = request('POST /x', ['Expect: 100-continue', 'Content-Length: 3']);
+
+describe.each(frameworks)('Expect: 100-continue under %s', (framework) => {
+  it('is answered once, and the upstream never sees Expect', async () => {
+    // The upstream's own 100 is one more that must not reach the client.
+    const upstream = await rawUpstream(CONTINUE + OK);
+    const { port } = await attachedGateway(framework, forwardedFor(), proxyPass(upstream.url));
+    const client = await rawClient(port, expecting);
+
+    await client.until((text) => text === CONTINUE);
+    client.write('abc');
+    const text = await client.until((text) => parseResponses(text).length === 1);
+
+    expect(text.split('100 Continue')).toHaveLength(2);
+    expect(parseResponses(text)[0]?.status).toBe(200);
+    const { body, lines } = onlyRequest(upstream);
+    expect([body, lines('expect')]).toEqual(['abc', []]);
+  });
+
+  it('is answered when the pipeline has let the request through, and not before', async () => {
+    const upstream = await rawUpstream();
+    let arrive: (letThrough: () => void) => void = () => {};
+    const arrival = new Promise<() => void>((resolve) => {
+      arrive = resolve;
+    });
+    const authenticate: Handler = (req, _res, next) =>
+      req.method === 'POST' ? arrive(() => next?.()) : next?.();
+    const { port } = await attachedGateway(framework, authenticate, proxyPass(upstream.url));
+    const client = await rawClient(port, expecting);
+
+    const letThrough = await arrival;
+    // A whole exchange of another client's: time enough for a 100 that comes too early.
+    await rawRequest(port, request('GET /innocent'));
+    expect(client.received()).toBe('');
+
+    letThrough();
+    await client.until((text) => text === CONTINUE);
+  });
+
+  it('is answered when a body parser begins to read', async () => {
+    const upstream = await rawUpstream();
+    const pass = proxyPass(upstream.url);
+    const { port } = await attachedGateway(framework, express.json(), pass);
+    const headers = ['Expect: 100-continue', 'Content-Type: application/json'];
+    const client = await rawClient(port, request('POST /', [...headers, 'Content-Length: 7']));
+
+    await client.until((text) => text === CONTINUE);
+    client.write('{"a":1}');
+    await client.until((text) => parseResponses(text).length === 1);
+
+    expect(onlyRequest(upstream).body).toBe('{"a":1}');
+  });
+
+  const refuses: Record<string, Middleware[]> = {
+    'by answering': [(_req, res) => res.writeHead(403).end()],
+    'with an error': [
+      (_req, _res, next) => next(new BadRequestError('no')),
+      proxyPass('http://127.0.0.1:1'),
+    ],
+    'with an error that proxyErrors() answers': [
+      (_req, _res, next) => next(new BadRequestError('no')),
+      proxyErrors(),
+    ],
+    'in a body parser': [express.json({ limit: 2, type: () => true }), proxyErrors()],
+    'for its length': [proxyPass('http://127.0.0.1:1', { maxBodyBytes: 2 })],
+    'for a field that cannot be': [
+      (req, _res, next) => {
+        req.headers.host = 'a b';
+        next();
+      },
+      proxyPass('http://127.0.0.1:1'),
+    ],
+  };
+
+  it.each(Object.entries(refuses))(
+    'gets a refusal and no 100 from a pipeline that refuses %s',
+    async (_, middleware) => {
+      const { port } = await attachedGateway(framework, ...middleware);
+
+      const client = await rawClient(port, expecting);
+      const text = await client.until((text) => parseResponses(text).length === 1);
+
+      expect(text).not.toContain('100 Continue');
+      expect(String(parseResponses(text)[0]?.status)).toMatch(/^4\d\d$/);
+    },
+  );
+
+  it('does no harm to clients that do not wait', async () => {
+    const upstream = await rawUpstream();
+    const { port } = await attachedGateway(framework, proxyPass(upstream.url));
+
+    const { status } = await rawRequest(port, `${expecting}abc`);
+
+    expect(status).toBe(200);
+    expect(onlyRequest(upstream).body).toBe('abc');
+  });
+});
