@@ -67,6 +67,12 @@ export {
   type TargetFunction,
 } from './pieces/proxy-pass.js';
 export {
+  type RetryBackoffOptions,
+  type RetryBudgetOptions,
+  type RetryOptions,
+  retry,
+} from './pieces/retry.js';
+export {
   type ReverseProxy,
   type ReverseProxyOptions,
   reverseProxy,

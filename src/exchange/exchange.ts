@@ -3,6 +3,7 @@ import type { UpstreamPool } from '../upstreams/pool.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import { ClientClosedError, type ProxyError } from './errors.js';
 import { HeaderOverlay } from './header-overlay.js';
+import type { KeptUpload } from './kept-upload.js';
 import type { UpstreamResponse } from './upstream-response.js';
 
 declare global {
@@ -106,6 +107,18 @@ export class Exchange {
    * have to find the way back.
    */
   rewritten: { readonly from: string; readonly to: string } | undefined = undefined;
+  /**
+   * What is kept of the upload for another try; `retry()` asks for it.
+   *
+   * @internal
+   */
+  upload: KeptUpload | undefined = undefined;
+  /**
+   * Set once an answer is there and the rest of the upload is only read to be dropped.
+   *
+   * @internal
+   */
+  dropsUpload = false;
   /**
    * What has to end when the client goes.
    *

@@ -1,7 +1,7 @@
 import { type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http';
 import { finished, type Readable } from 'node:stream';
 import { BadResponseError, isProxyError, ModifyResponseError } from '../exchange/errors.js';
-import type { Exchange } from '../exchange/exchange.js';
+import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 import { fieldInfo, LIST } from '../exchange/fields.js';
 import { forbidsBody, type UpstreamResponse } from '../exchange/upstream-response.js';
 
@@ -52,6 +52,7 @@ export function endAnswer(res: ServerResponse, last?: Buffer): void {
  */
 export function lingerOnUpload(req: IncomingMessage, res: ServerResponse): void {
   if (req.complete || !hasUpload(req)) return;
+  exchangeOf(req, res).dropsUpload = true;
   let left = LINGER_BYTES;
   const close = () => {
     if (!req.complete) req.socket.destroy();

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { BodyTimeoutError, BodyTooLargeError, ClientClosedError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
+import type { Upstream } from '../upstreams/upstream.js';
 import type { TransportSettings } from './settings.js';
 
 /**
@@ -11,16 +12,18 @@ import type { TransportSettings } from './settings.js';
 export class RequestBody extends Readable {
   readonly #exchange: Exchange;
   readonly #req: IncomingMessage;
+  readonly #upstream: Upstream;
   readonly #settings: TransportSettings;
   readonly #onData = (chunk: Buffer): void => this.#take(chunk);
-  readonly #onEnd = (): void => void this.push(null);
+  readonly #onEnd = (): void => this.#end();
   readonly #onLost = (): void => this.#lose();
   #length = 0;
-  #listening = false;
+  #begun = false;
   #timer: NodeJS.Timeout | undefined = undefined;
 
-  constructor(exchange: Exchange, settings: TransportSettings) {
+  constructor(exchange: Exchange, upstream: Upstream, settings: TransportSettings) {
     super();
+    this.#upstream = upstream;
     this.#exchange = exchange;
     this.#req = exchange.req;
     this.#settings = settings;
@@ -29,8 +32,13 @@ export class RequestBody extends Readable {
   }
 
   override _read(): void {
-    if (!this.#listening) {
-      this.#listening = true;
+    if (!this.#begun) {
+      this.#begun = true;
+      this.#sendKept();
+      if (this.#exchange.upload?.ended) {
+        this.push(null);
+        return;
+      }
       this.#req.on('data', this.#onData);
       this.#req.on('end', this.#onEnd);
       this.#req.on('error', this.#onLost);
@@ -46,6 +54,8 @@ export class RequestBody extends Readable {
     this.#req.off('data', this.#onData);
     this.#req.off('end', this.#onEnd);
     this.#req.off('close', this.#onLost);
+    // What comes now is for the next try, or to be dropped: it must not be lost in between.
+    if (!this.#exchange.dropsUpload) this.#req.pause();
     done(error);
   }
 
@@ -55,7 +65,8 @@ export class RequestBody extends Readable {
       this.destroy(new BodyTooLargeError());
       return;
     }
-    this.#exchange.bytesSent += chunk.length;
+    this.#exchange.upload?.keep(chunk);
+    this.#count(chunk);
     if (this.push(chunk)) {
       this.#timer?.refresh();
     } else {
@@ -64,6 +75,25 @@ export class RequestBody extends Readable {
       clearTimeout(this.#timer);
       this.#timer = undefined;
     }
+  }
+
+  /** What an earlier try has read, from the beginning. */
+  #sendKept(): void {
+    for (const chunk of this.#exchange.upload?.chunks ?? []) {
+      this.#length += chunk.length;
+      this.#count(chunk);
+      this.push(chunk);
+    }
+  }
+
+  #count({ length }: Buffer): void {
+    this.#exchange.bytesSent += length;
+    this.#upstream.bytesSent += length;
+  }
+
+  #end(): void {
+    if (this.#exchange.upload !== undefined) this.#exchange.upload.ended = true;
+    this.push(null);
   }
 
   #lose(): void {

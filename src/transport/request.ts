@@ -47,7 +47,7 @@ export function outgoingRequest(
     // undici's type lists the usual methods; any token is one (RFC 9110, 9.1).
     method: method as OutgoingRequest['method'],
     headers: headers as string[],
-    body: upload ? bodyOf(exchange, headers, settings) : null,
+    body: upload ? bodyOf(exchange, upstream, headers, settings) : null,
     // undici closes behind HEAD unless told not to. Behind a body where none is expected it is right:
     // a server that overlooks the body reads it as the next request.
     reset: upload && !EXPECTS_BODY.has(method),
@@ -91,15 +91,19 @@ type Fields = (string | readonly string[])[];
 
 function bodyOf(
   exchange: Exchange,
+  upstream: Upstream,
   headers: Fields,
   settings: TransportSettings,
 ): Buffer | RequestBody | null {
   const { req } = exchange;
   const length = req.headers['content-length'];
   if (length !== undefined && Number(length) > settings.maxBodyBytes) throw new BodyTooLargeError();
-  if (req.readableDidRead || req.readableEnded) return reparsed(exchange, headers, settings);
+  // Of what an earlier try has read, the kept part comes first.
+  const again = (exchange.upload?.chunks?.length ?? 0) > 0;
+  if (!again && (req.readableDidRead || req.readableEnded))
+    return reparsed(exchange, headers, settings);
   if (length !== undefined) headers.push('Content-Length', String(Number(length)));
-  return new RequestBody(exchange, settings);
+  return new RequestBody(exchange, upstream, settings);
 }
 
 /** A body that other middleware has read and parsed, written out again. */

@@ -1,0 +1,258 @@
+import { ClientClosedError, isProxyError, type ProxyError } from '../exchange/errors.js';
+import { type Exchange, exchangeOf, type Handler, type Send } from '../exchange/exchange.js';
+import { KeptUpload } from '../exchange/kept-upload.js';
+import type { UpstreamResponse } from '../exchange/upstream-response.js';
+import { callable, fraction, inspect, known, milliseconds, wholeNumber } from '../options.js';
+import { RetryBudget } from '../upstreams/retry-budget.js';
+import type { Upstream } from '../upstreams/upstream.js';
+
+/** How many retries there may be for all requests together. */
+export interface RetryBudgetOptions {
+  /**
+   * Retries in relation to recent requests.
+   *
+   * @default 0.2
+   */
+  readonly ratio?: number | undefined;
+  /**
+   * Retries a second that are free of it.
+   *
+   * @default 3
+   */
+  readonly minPerSecond?: number | undefined;
+}
+
+/** How long to wait before a retry: a random part of a time that doubles. */
+export interface RetryBackoffOptions {
+  /**
+   * @default 25
+   */
+  readonly baseMs?: number | undefined;
+  /**
+   * The longest wait. An upstream that asks for a longer one with `Retry-After` is not asked again.
+   *
+   * @default 1_000
+   */
+  readonly maxMs?: number | undefined;
+}
+
+/** Options for {@link retry}. */
+export interface RetryOptions {
+  /**
+   * Tries after the first.
+   *
+   * @default 2
+   */
+  readonly retries?: number | undefined;
+  /**
+   * Methods that may be sent twice. Others are sent again only when nothing of them was sent before.
+   *
+   * @default ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']
+   */
+  readonly methods?: readonly string[] | undefined;
+  /**
+   * Answers that count as a failed try.
+   *
+   * @default [502, 503, 504]
+   */
+  readonly statuses?: readonly number[] | undefined;
+  /** How many retries there may be in relation to requests; `false` for any number. */
+  readonly budget?: RetryBudgetOptions | false | undefined;
+  readonly backoff?: RetryBackoffOptions | undefined;
+  /**
+   * The longest request body that is kept for another try, in bytes.
+   *
+   * @default 65_536
+   */
+  readonly bufferBodyBytes?: number | undefined;
+  /** The clock, in milliseconds; for tests. */
+  readonly now?: (() => number) | undefined;
+  /** Numbers from 0 to 1; for tests. */
+  readonly random?: (() => number) | undefined;
+}
+
+interface RetryPolicy {
+  readonly retries: number;
+  readonly methods: ReadonlySet<string>;
+  readonly statuses: readonly number[];
+  readonly budget: RetryBudget | undefined;
+  readonly baseMs: number;
+  readonly maxMs: number;
+  readonly random: () => number;
+}
+
+/**
+ * Tries again where that is safe: whatever had not been sent at all, and idempotent methods after a
+ * lost connection or one of `statuses`. Each try goes to another upstream while there is one. Place it
+ * after `loadBalancer()`; before `circuitBreaker()` each try is the breaker's to decide.
+ *
+ * @example
+ * app.use(loadBalancer({ upstreams }), retry({ retries: 2 }), proxyPass());
+ */
+export function retry(options: RetryOptions = {}): Handler {
+  const { bufferBodyBytes = 65_536 } = options;
+  const policy = policyOf(options);
+  wholeNumber('retry: bufferBodyBytes', bufferBodyBytes);
+
+  const tryAgain = (exchange: Exchange, send: Send): Promise<UpstreamResponse> =>
+    sendWithRetries(exchange, send, policy);
+
+  return function retryMiddleware(req, res, next) {
+    const exchange = exchangeOf(req, res);
+    exchange.upload = new KeptUpload(bufferBodyBytes);
+    exchange.around(tryAgain);
+    next?.();
+  };
+}
+
+function policyOf(options: RetryOptions): RetryPolicy {
+  const {
+    retries = 2,
+    methods = ['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'],
+    statuses = [502, 503, 504],
+    budget = {},
+    backoff = {},
+    now = () => performance.now(),
+    random = Math.random,
+  } = known('retry', options, [
+    'retries',
+    'methods',
+    'statuses',
+    'budget',
+    'backoff',
+    'bufferBodyBytes',
+    'now',
+    'random',
+  ]);
+  wholeNumber('retry: retries', retries);
+  callable('retry: now', now);
+  callable('retry: random', random);
+  const { baseMs = 25, maxMs = 1_000 } = known('retry: backoff', backoff, ['baseMs', 'maxMs']);
+  milliseconds('retry: backoff.baseMs', baseMs, 0);
+  milliseconds('retry: backoff.maxMs', maxMs, baseMs);
+  list('retry: statuses', statuses).forEach((status, i) => {
+    wholeNumber(`retry: statuses[${i}]`, status, 400, 599);
+  });
+  return {
+    retries,
+    methods: new Set(list('retry: methods', methods).map(methodName)),
+    statuses,
+    budget: budget === false ? undefined : budgetOf(budget, now),
+    baseMs,
+    maxMs,
+    random,
+  };
+}
+
+function list<T>(at: string, value: readonly T[]): readonly T[] {
+  if (!Array.isArray(value))
+    throw new TypeError(`${at} must be an array, received ${inspect(value)}`);
+  return value;
+}
+
+function methodName(method: unknown, i: number): string {
+  if (typeof method === 'string' && /^[A-Za-z-]+$/.test(method)) return method.toUpperCase();
+  throw new TypeError(`retry: methods[${i}] must be a method, received ${inspect(method)}`);
+}
+
+function budgetOf(budget: RetryBudgetOptions, now: () => number): RetryBudget {
+  const { ratio = 0.2, minPerSecond = 3 } = known('retry: budget', budget, [
+    'ratio',
+    'minPerSecond',
+  ]);
+  fraction('retry: budget.ratio', ratio);
+  wholeNumber('retry: budget.minPerSecond', minPerSecond);
+  return new RetryBudget(ratio, minPerSecond, now);
+}
+
+/** What came of one try. */
+type Result = { readonly response: UpstreamResponse } | { readonly error: unknown };
+
+async function sendWithRetries(
+  exchange: Exchange,
+  send: Send,
+  policy: RetryPolicy,
+): Promise<UpstreamResponse> {
+  policy.budget?.earn();
+  const untouched = !exchange.req.readableDidRead;
+  const tried: Upstream[] = [];
+  for (let n = 0; ; n++) {
+    const result: Result = await send().then(
+      (response) => ({ response }),
+      (error: unknown) => ({ error }),
+    );
+    const last = n >= policy.retries || !exchange.open;
+    if (last || !mayRetry(exchange, result, policy, untouched)) return settled(result);
+    if (policy.budget?.spend() === false) return settled(result);
+    const before = exchange.upstream;
+    if (before !== undefined) tried.push(before);
+    exchange.upstream = exchange.pool?.pick(exchange, tried) ?? before;
+    const delay = delayBefore(exchange.upstream === before ? result : undefined, n, policy);
+    if (delay === undefined) return settled(result);
+    if ('response' in result) result.response.discard();
+    await pause(exchange, delay);
+    if (!exchange.open) throw new ClientClosedError({ upstream: before });
+  }
+}
+
+function settled(result: Result): UpstreamResponse {
+  if ('response' in result) return result.response;
+  throw result.error;
+}
+
+/** Failures before anything of the request was sent: any method can be sent again. */
+const UNSENT: ReadonlySet<string> = new Set(['ERR_PROXY_CONNECT', 'ERR_PROXY_CONNECT_TIMEOUT']);
+/** Failures after which an idempotent method can be sent again. */
+const LOST: ReadonlySet<string> = new Set(['ERR_PROXY_RESET', 'ERR_PROXY_BAD_RESPONSE']);
+
+function mayRetry(
+  exchange: Exchange,
+  result: Result,
+  { methods, statuses }: RetryPolicy,
+  untouched: boolean,
+): boolean {
+  if (!canSendBodyAgain(exchange, untouched)) return false;
+  if ('response' in result) {
+    return statuses.includes(result.response.status) && methods.has(exchange.method);
+  }
+  if (!isProxyError(result.error)) return false;
+  const { code }: ProxyError = result.error;
+  if (UNSENT.has(code)) return true;
+  if (!methods.has(exchange.method)) return false;
+  return LOST.has(code) || (code === 'ERR_PROXY_HEADERS_TIMEOUT' && statuses.includes(504));
+}
+
+/** A body that middleware has parsed is written anew each time; an upload must not have gone by. */
+function canSendBodyAgain({ req, upload }: Exchange, untouched: boolean): boolean {
+  return !untouched || !req.readableDidRead || upload?.chunks !== undefined;
+}
+
+/** Full jitter, and no sooner than the same upstream has asked for; `undefined` when it asks too much. */
+function delayBefore(
+  same: Result | undefined,
+  n: number,
+  { baseMs, maxMs, random }: RetryPolicy,
+): number | undefined {
+  const delay = random() * Math.min(maxMs, baseMs * 2 ** n);
+  const field = same && 'response' in same ? same.response.headers.get('retry-after') : undefined;
+  const asked = field === undefined ? 0 : retryAfterMs(field);
+  return asked > maxMs ? undefined : Math.max(delay, asked);
+}
+
+/** `Retry-After` is a number of seconds or a date (RFC 9110, 10.2.3). */
+function retryAfterMs(field: string): number {
+  const ms = /^\d+$/.test(field) ? Number(field) * 1_000 : Date.parse(field) - Date.now();
+  return Number.isNaN(ms) ? 0 : Math.max(0, ms);
+}
+
+/** Waits, but no longer than the client does. */
+function pause(exchange: Exchange, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    timer.unref();
+    exchange.onOutcome(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}
