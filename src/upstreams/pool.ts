@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import { isDeepStrictEqual } from 'node:util';
 import type { Exchange } from '../exchange/exchange.js';
 import { callable, inspect, known, milliseconds, oneOf } from '../options.js';
 import { ActiveHealth, type ActiveHealthOptions, type Probe } from './active-health.js';
@@ -127,11 +128,12 @@ export class UpstreamPool {
     this.#active = active && new ActiveHealth(`${factory}: health.active`, active, random);
     this.#slowStart = slowStartMs > 0 ? new SlowStart(slowStartMs, now, random) : undefined;
     this.#observer = this.#observe();
-    if (Symbol.asyncIterator in list) {
-      this.#stopFollowing = follow(list, {
-        update: (next) => this.update(next),
-        failed: (error) => this.#events.emit('discoveryError', error),
-      });
+    if (isDiscovery(list)) {
+      const sink = {
+        update: (next: readonly UpstreamInit[]) => this.update(next),
+        failed: (error: unknown) => this.#tell('discoveryError', error),
+      };
+      this.#stopFollowing = follow(list, sink, random);
     } else {
       this.#stopFollowing = undefined;
       this.update(list);
@@ -193,20 +195,25 @@ export class UpstreamPool {
 
   /**
    * Makes the list the pool's: new ones are added, missing ones drain, and those that stay keep their
-   * connections, counts and health. @throws TypeError without changing anything when it is no list.
+   * connections, counts and health. One whose credentials or transport differ is a new one. The list
+   * that is there already changes nothing. @throws TypeError without changing anything when it is no list.
    */
   update(list: readonly UpstreamInit[]): void {
     const next = parseList(list, this.#factory, this.#settings);
     const byUrl = new Map(this.#upstreams.map((upstream) => [upstream.url, upstream]));
-    this.#replace(
-      next.map((upstream) => {
-        const known = byUrl.get(upstream.url);
-        if (known === undefined) return upstream;
-        known.weight = upstream.weight;
-        known.priority = upstream.priority;
-        return known;
-      }),
-    );
+    let changed = next.length !== this.#upstreams.length;
+    const merged = next.map((upstream, i) => {
+      const known = byUrl.get(upstream.url);
+      const stays = known !== undefined && connectAlike(known, upstream);
+      const { weight, priority } = upstream;
+      changed ||= known !== this.#upstreams[i] || !stays;
+      if (!stays) return upstream;
+      changed ||= known.weight !== weight || known.priority !== priority;
+      known.weight = weight;
+      known.priority = priority;
+      return known;
+    });
+    if (changed) this.#replace(merged);
   }
 
   /** What is known of every upstream: counts, latencies, health, and since when. */
@@ -214,7 +221,7 @@ export class UpstreamPool {
     return this.#upstreams.map(upstreamStats);
   }
 
-  /** Calls back whenever it happens. Listeners should not throw. */
+  /** Calls back whenever it happens. What a listener throws becomes a warning of the process. */
   on<K extends keyof UpstreamPoolEvents>(event: K, listener: PoolListener<K>): this {
     this.#events.on(event, listener);
     return this;
@@ -252,6 +259,7 @@ export class UpstreamPool {
     const after = new Set(next);
     const first = before.size === 0;
     this.#upstreams = next;
+    this.#eligible = undefined;
     for (const upstream of after) if (!before.has(upstream)) this.#enter(upstream, first);
     for (const upstream of before) if (!after.has(upstream)) this.#leave(upstream);
     this.#changed();
@@ -267,6 +275,7 @@ export class UpstreamPool {
   #leave(upstream: Upstream): void {
     this.#passive?.forget(upstream);
     this.#active?.forget(upstream);
+    this.#slowStart?.forget(upstream);
     this.#draining.add(upstream);
     upstream.bar('draining');
     if (upstream.inFlight === 0) this.#drained(upstream);
@@ -276,33 +285,56 @@ export class UpstreamPool {
     if (!this.#draining.delete(upstream)) return;
     // Nothing is in flight, so there is nothing to wait for.
     void upstream.close();
-    this.#events.emit('drained', upstream);
+    this.#tell('drained', upstream);
   }
 
   #changed(): void {
     this.#eligible = undefined;
-    if (this.#events.listenerCount('change') > 0) this.#events.emit('change', this.eligible);
+    if (this.#events.listenerCount('change') > 0) this.#tell('change', this.eligible);
+  }
+
+  /** A listener that throws must not pass for a source that fails, or take the process with it. */
+  #tell<K extends keyof UpstreamPoolEvents>(event: K, ...args: UpstreamPoolEvents[K]): void {
+    try {
+      this.#events.emit(event, ...args);
+    } catch (error) {
+      process.emitWarning(error instanceof Error ? error : new Error(String(error)));
+    }
   }
 
   #observe(): UpstreamObserver {
     return {
       barred: (upstream, bar, on) => {
-        if (bar === 'draining') return;
+        if (upstream.bars.has('draining')) return;
         if (!on && upstream.usable) this.#slowStart?.begin(upstream);
         this.#changed();
-        if (on) this.#events.emit('ejected', upstream, bar);
-        else if (upstream.usable) this.#events.emit('recovered', upstream);
+        if (on) this.#tell('ejected', upstream, bar);
+        else if (upstream.usable) this.#tell('recovered', upstream);
       },
       answered: (upstream, status, latencyMs) => {
         this.#strategy.observe?.(upstream, latencyMs);
-        this.#passive?.answered(upstream, status);
+        if (!upstream.bars.has('draining')) this.#passive?.answered(upstream, status);
       },
-      failed: (upstream, code) => this.#passive?.failed(upstream, code),
+      // What has left is forgotten, and not to be remembered for how its last requests end.
+      failed: (upstream, code) => {
+        if (!upstream.bars.has('draining')) this.#passive?.failed(upstream, code);
+      },
       idle: (upstream) => {
         if (this.#draining.size > 0) this.#drained(upstream);
       },
     };
   }
+}
+
+function isDiscovery(list: readonly UpstreamInit[] | Discovery): list is Discovery {
+  return typeof list === 'object' && list !== null && Symbol.asyncIterator in list;
+}
+
+/** Whether what is known of one holds for the other: their URLs tell neither credentials nor transport. */
+function connectAlike(one: Upstream, other: Upstream): boolean {
+  return (
+    one.authorization === other.authorization && isDeepStrictEqual(one.settings, other.settings)
+  );
 }
 
 /** The usable ones of the lowest priority number that has any. */

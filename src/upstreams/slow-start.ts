@@ -27,6 +27,11 @@ export class SlowStart {
     this.#since.set(upstream, this.#now());
   }
 
+  /** Forgets an upstream that has left the pool. */
+  forget(upstream: Upstream): void {
+    this.#since.delete(upstream);
+  }
+
   /** The choice that counts, given the strategy's first one. Costs nothing while none is starting. */
   choose(
     first: Upstream,
