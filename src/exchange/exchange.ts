@@ -178,10 +178,10 @@ export class Exchange {
 
   /** Calls back once when the outcome is known, at once if it is. For logs, metrics and limits. */
   onOutcome(listener: (exchange: Exchange) => void): void {
+    this.watch();
     if (this.outcome !== undefined) {
       notify(listener, this);
     } else {
-      this.watch();
       this.#listeners ??= [];
       this.#listeners.push(listener);
     }
@@ -227,10 +227,13 @@ export class Exchange {
   lease(upstream: Upstream | undefined): void {
     if (upstream === this.#leased) return;
     this.#leased?.release();
-    this.#leased = upstream;
+    this.#leased = undefined;
     if (upstream === undefined) return;
-    upstream.inFlight += 1;
     this.watch();
+    // A client may be gone before anything is chosen for it: nothing would give that back.
+    if (this.outcome !== undefined) return;
+    this.#leased = upstream;
+    upstream.inFlight += 1;
   }
 
   /** Whether the client can still be answered. */
@@ -262,7 +265,8 @@ export class Exchange {
   watch(): void {
     if (this.#watched) return;
     this.#watched = true;
-    this.res.on('close', onAnswerClosed);
+    if (this.res.closed) onAnswerClosed.call(this.res);
+    else this.res.on('close', onAnswerClosed);
   }
 
   /** The exchange as a log line has it. */

@@ -90,8 +90,8 @@ interface RetryPolicy {
  * app.use(loadBalancer({ upstreams }), retry({ retries: 2 }), proxyPass());
  */
 export function retry(options: RetryOptions = {}): Handler {
-  const { bufferBodyBytes = 65_536 } = options;
   const policy = policyOf(options);
+  const { bufferBodyBytes = 65_536 } = options;
   wholeNumber('retry: bufferBodyBytes', bufferBodyBytes);
 
   const tryAgain = (exchange: Exchange, send: Send): Promise<UpstreamResponse> =>
@@ -186,7 +186,8 @@ async function sendWithRetries(
     if (policy.budget?.spend() === false) return settled(result);
     const before = exchange.upstream;
     if (before !== undefined) tried.push(before);
-    exchange.upstream = exchange.pool?.pick(exchange, tried) ?? before;
+    const next = exchange.pool?.pick(exchange, tried);
+    exchange.upstream = next ?? exchange.pool?.give(exchange, before) ?? before;
     const delay = delayBefore(exchange.upstream === before ? result : undefined, n, policy);
     if (delay === undefined) return settled(result);
     if ('response' in result) result.response.discard();

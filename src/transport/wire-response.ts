@@ -100,7 +100,6 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
     };
     exchange.attempts.push(this.attempt);
     request.upstream.requests += 1;
-    request.upstream.requests += 1;
     exchange.inFlight = this;
   }
 
@@ -149,7 +148,6 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
     this.#headArrived = true;
     this.attempt.headAt = performance.now();
     this.attempt.status = status;
-    this.#request.upstream.noteAnswer(status, this.attempt.headAt - this.attempt.startedAt);
     this.#request.upstream.noteAnswer(status, this.attempt.headAt - this.attempt.startedAt);
     this.status = status;
     this.statusText = statusText;
@@ -311,7 +309,6 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
   #finish(): void {
     this.#over = true;
     this.#request.upstream.bytesReceived += this.#received;
-    this.#request.upstream.bytesReceived += this.#received;
     if (this.#stall !== undefined) clearTimeout(this.#stall);
     if (this.#exchange.inFlight === this) this.#exchange.inFlight = undefined;
   }
@@ -320,8 +317,8 @@ export class WireResponse extends UpstreamResponse implements Dispatcher.Dispatc
     this.#finish();
     this.#failure = error;
     this.attempt.error = error;
-    this.#request.upstream.noteFailure(error.code);
-    this.#request.upstream.noteFailure(error.code);
+    // 408 is about the client, which has stood still: no failure of the upstream.
+    if (error.status !== 408) this.#request.upstream.noteFailure(error.code);
     const reader = this.#reader;
     if (!this.#headArrived) {
       this.#settle.reject(error);

@@ -157,10 +157,9 @@ export class ActiveHealth {
 
   async #ask(upstream: Upstream, watch: Watch): Promise<void> {
     const probe = this.#probe as Probe;
-    const good = await probe(upstream, this.#path, this.#timeoutMs, this.#needsBody).then(
-      (result) => this.#expects(result),
-      () => false,
-    );
+    const good = await probe(upstream, this.#path, this.#timeoutMs, this.#needsBody)
+      .then((result) => this.#expects(result))
+      .catch(() => false);
     if (this.#watches.get(upstream) !== watch) return;
     this.#judge(upstream, watch, good);
     this.#schedule(upstream, watch, this.#intervalMs);

@@ -1,4 +1,4 @@
-import { fraction, known, milliseconds, wholeNumber } from '../options.js';
+import { fraction, inspect, known, milliseconds, wholeNumber } from '../options.js';
 import type { Upstream } from './upstream.js';
 
 /** When requests that fail put an upstream out for a while. */
@@ -84,6 +84,12 @@ export class PassiveHealth {
     milliseconds(`${factory}.ejectMs`, ejectMs);
     milliseconds(`${factory}.maxEjectMs`, maxEjectMs, ejectMs);
     fraction(`${factory}.maxEjectedRatio`, maxEjectedRatio);
+    if (!Array.isArray(statuses)) {
+      throw new TypeError(`${factory}.statuses must be an array, received ${inspect(statuses)}`);
+    }
+    for (const [i, status] of statuses.entries()) {
+      wholeNumber(`${factory}.statuses[${i}]`, status, 200, 599);
+    }
     this.#settings = { maxFailures, windowMs, ejectMs, maxEjectMs, maxEjectedRatio, statuses };
     this.#scope = scope;
   }
@@ -127,7 +133,7 @@ export class PassiveHealth {
   }
 
   #eject(upstream: Upstream, record: Record): void {
-    if (upstream.bars.has('ejected') || !this.#mayEject()) return;
+    if (upstream.bars.has('ejected') || !this.#mayEject(upstream)) return;
     const { ejectMs, maxEjectMs } = this.#settings;
     const duration = Math.min(ejectMs * 2 ** Math.min(record.ejections, 30), maxEjectMs);
     record.ejections += 1;
@@ -137,15 +143,16 @@ export class PassiveHealth {
     upstream.bar('ejected');
   }
 
-  /** Whether one more may be out. Never the only one: a bad upstream is better than none. */
-  #mayEject(): boolean {
+  /** Whether this one may be out too. Never the last one in use: a bad upstream is better than none. */
+  #mayEject(candidate: Upstream): boolean {
     const upstreams = this.#scope.upstreams();
     let ejected = 0;
-    for (const upstream of upstreams) if (upstream.bars.has('ejected')) ejected += 1;
-    return (
-      ejected + 1 < upstreams.length &&
-      ejected + 1 <= upstreams.length * this.#settings.maxEjectedRatio
-    );
+    let othersInUse = false;
+    for (const upstream of upstreams) {
+      if (upstream.bars.has('ejected')) ejected += 1;
+      othersInUse ||= upstream !== candidate && upstream.usable;
+    }
+    return othersInUse && ejected + 1 <= upstreams.length * this.#settings.maxEjectedRatio;
   }
 
   #recordOf(upstream: Upstream): Record {
