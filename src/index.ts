@@ -66,6 +66,7 @@ export {
   type Target,
   type TargetFunction,
 } from './pieces/proxy-pass.js';
+export { type ProxyStatusOptions, proxyStatus } from './pieces/proxy-status.js';
 export {
   type RetryBackoffOptions,
   type RetryBudgetOptions,
@@ -91,6 +92,9 @@ export type { TransportOptions } from './transport/settings.js';
 export type { ActiveHealthOptions } from './upstreams/active-health.js';
 export type { ConnectionOptions } from './upstreams/connection-settings.js';
 export type { Discovery } from './upstreams/discovery/discovery.js';
+export type { DnsResolver, RecordType } from './upstreams/discovery/dns-records.js';
+export { type FromDnsOptions, fromDns } from './upstreams/discovery/from-dns.js';
+export { type FromFileOptions, fromFile } from './upstreams/discovery/from-file.js';
 export type { PassiveHealthOptions } from './upstreams/passive-health.js';
 export {
   type HealthOptions,
@@ -100,11 +104,23 @@ export {
   type UpstreamPoolOptions,
 } from './upstreams/pool.js';
 export type { UpstreamStats } from './upstreams/stats.js';
+export {
+  type ConsistentHashOptions,
+  consistentHash,
+} from './upstreams/strategies/consistent-hash.js';
 export type { StrategyName } from './upstreams/strategies/index.js';
+export { ipHash } from './upstreams/strategies/ip-hash.js';
+export { leastConnections } from './upstreams/strategies/least-connections.js';
+export { type PeakEwmaOptions, peakEwma } from './upstreams/strategies/peak-ewma.js';
+export { type PowerOfTwoOptions, powerOfTwo } from './upstreams/strategies/power-of-two.js';
+export { type RandomOptions, random } from './upstreams/strategies/random.js';
+export type { RequestKey } from './upstreams/strategies/request-key.js';
 export { roundRobin } from './upstreams/strategies/round-robin.js';
+export { weightedRoundRobin } from './upstreams/strategies/weighted-round-robin.js';
 export type { Strategy } from './upstreams/strategy.js';
 export {
   type Bar,
+  type LoadWatcher,
   Upstream,
   type UpstreamInit,
   type UpstreamOptions,
