@@ -1,11 +1,15 @@
 import type { Exchange } from '../exchange/exchange.js';
 import type { Upstream } from './upstream.js';
 
-/** Chooses among the upstreams that may be used. Bring your own: any object with `pick` will do. */
+/**
+ * Chooses among the upstreams that may be used. Bring your own: any object with `pick` will do. Each
+ * pool needs one of its own.
+ */
 export interface Strategy {
   /**
    * The upstream for this exchange, or `undefined` for none. The same array comes again until the
-   * candidates change; it is never changed in place.
+   * candidates change; it is never changed in place. Only a retry brings a shorter one for itself,
+   * without the upstreams that were tried.
    */
   pick(candidates: readonly Upstream[], exchange: Exchange): Upstream | undefined;
   /** Is told how long each upstream took to the head of a response. Optional. */

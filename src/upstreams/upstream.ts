@@ -48,6 +48,12 @@ export type Bar =
   /** Its circuit breaker is open. */
   | 'open';
 
+/** Who has to know at once how busy an upstream is: a strategy that goes by load. */
+export interface LoadWatcher {
+  /** `inFlight` has changed by so many. */
+  loadChanged(change: number): void;
+}
+
 /** Who wants to know how an upstream fares: its pool. */
 export interface UpstreamObserver {
   /** Something has come to stand, or no longer stands, against choosing it. */
@@ -86,8 +92,6 @@ export class Upstream {
   /** How it is connected to; `undefined` leaves that to `proxyPass()`. */
   readonly settings: ConnectionSettings | undefined;
 
-  /** Requests that were given to it and have not ended. */
-  inFlight = 0;
   /** Tries made at it since it was added. */
   requests = 0;
   /** Failed tries, by error code. */
@@ -110,6 +114,8 @@ export class Upstream {
   /** @internal */
   observer: UpstreamObserver | undefined = undefined;
   readonly #bars = new Set<Bar>();
+  readonly #watchers: LoadWatcher[] = [];
+  #inFlight = 0;
 
   /** @throws TypeError or RangeError that names `path` when the entry is not what it should be. */
   constructor(
@@ -141,6 +147,27 @@ export class Upstream {
       socketPath === undefined
         ? `${url.origin}${this.basePath}${url.search}`
         : `unix:${socketPath}${this.basePath && `:${this.basePath}`}${url.search}`;
+  }
+
+  /** Requests that were given to it and have not ended. */
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  set inFlight(count: number) {
+    const change = count - this.#inFlight;
+    this.#inFlight = count;
+    for (let i = 0; i < this.#watchers.length; i++) this.#watchers[i]?.loadChanged(change);
+  }
+
+  /** Tells `watcher` of every change of `inFlight` until {@link unwatch}. */
+  watch(watcher: LoadWatcher): void {
+    this.#watchers.push(watcher);
+  }
+
+  unwatch(watcher: LoadWatcher): void {
+    const at = this.#watchers.indexOf(watcher);
+    if (at !== -1) this.#watchers.splice(at, 1);
   }
 
   /** What stands against choosing it; empty when nothing does. */

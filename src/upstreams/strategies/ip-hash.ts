@@ -1,0 +1,10 @@
+import type { Strategy } from '../strategy.js';
+import { consistentHash } from './consistent-hash.js';
+
+/**
+ * Keeps a client on one upstream, by its address: {@link consistentHash} as it comes. Behind a proxy,
+ * set Express' `trust proxy`, or all clients are one.
+ */
+export function ipHash(): Strategy {
+  return consistentHash({ key: 'address' });
+}
