@@ -102,7 +102,7 @@ async function targetAddresses(resolver: DnsResolver, name: string): Promise<Rec
 }
 
 function noneWhenMissing(error: unknown): RecordWithTtl[] {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const { code } = error as { readonly code?: unknown };
   if (code === 'ENOTFOUND' || code === 'ENODATA') return [];
   throw error;
 }

@@ -147,6 +147,8 @@ class Follower {
 
   /** Waits, without keeping the process alive. */
   async #pause(ms: number): Promise<undefined> {
-    await delay(ms, undefined, { ref: false, signal: this.#stopping.signal }).catch(() => {});
+    await delay(Math.ceil(ms), undefined, { ref: false, signal: this.#stopping.signal }).catch(
+      () => {},
+    );
   }
 }
