@@ -62,3 +62,20 @@ export function seeded(seed: number): () => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
 }
+
+/** How far counts are from what the weights make likely: Pearson's statistic. */
+export function chiSquared(counts: readonly number[], weights: readonly number[]): number {
+  const total = sum(counts);
+  const totalWeight = sum(weights);
+  return sum(
+    counts.map((count, i) => {
+      const likely = (total * (weights[i] as number)) / totalWeight;
+      return (count - likely) ** 2 / likely;
+    }),
+  );
+}
+
+/** The sum of numbers. */
+export function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
