@@ -298,7 +298,12 @@ export class UpstreamPool {
     try {
       this.#events.emit(event, ...args);
     } catch (error) {
-      process.emitWarning(error instanceof Error ? error : new Error(String(error)));
+      const detail = String(error instanceof Error ? error.stack : error);
+      process.emitWarning(`A listener of pool.on('${event}') threw`, {
+        type: 'HeadraceWarning',
+        code: 'HEADRACE_LISTENER',
+        detail,
+      });
     }
   }
 
