@@ -21,7 +21,7 @@ interface Question {
 /** A pool that asks the test. Without jitter it asks at once and then every second. */
 function asking(
   options: ActiveHealthOptions = {},
-  { urls = ['http://a'], random = () => 0.5 } = {},
+  { urls = ['http://a'], random = (): number => 0.5 } = {},
 ) {
   const active = { intervalMs: 1_000, ...options };
   const pool = new UpstreamPool(urls, { health: { active, passive: false }, random });
