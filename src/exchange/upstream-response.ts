@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { Duplex, pipeline, Readable } from 'node:stream';
 import type { ReadableStream, TransformStream } from 'node:stream/web';
+import { known } from '../options.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import { asUtf8, charsetOf, decodeText, isJson } from './charset.js';
 import { decode, decoders } from './content-coding.js';
@@ -21,6 +22,8 @@ export interface ResponseInit {
   /** The upstream it stands for, if any. */
   readonly upstream?: Upstream | undefined;
 }
+
+const INIT = ['status', 'statusText', 'headers', 'body', 'upstream'] as const;
 
 /** Writes the head of a response; `length` is that of the body, where it is known. */
 export type WriteHead = (res: ServerResponse, response: UpstreamResponse, length?: number) => void;
@@ -82,8 +85,16 @@ export class UpstreamResponse {
   /** The decoded bytes of what was read into memory. */
   #plain: Promise<Buffer> | undefined = undefined;
 
-  constructor({ status = 200, statusText = '', headers, body, upstream }: ResponseInit = {}) {
-    this.#status = status;
+  /** @throws TypeError or RangeError when it cannot be sent as it is given. */
+  constructor(init: ResponseInit = {}) {
+    const {
+      status = 200,
+      statusText = '',
+      headers,
+      body,
+      upstream,
+    } = known('UpstreamResponse', init, INIT);
+    this.#status = finalStatus(status);
     this.statusText = statusText;
     this.headers = HeaderList.from(headers);
     this.upstream = upstream;
@@ -97,10 +108,7 @@ export class UpstreamResponse {
   }
 
   set status(status: number) {
-    if (!Number.isInteger(status) || status < 200 || status > 599) {
-      throw new RangeError(`response.status must be a final HTTP status, received ${status}`);
-    }
-    this.#status = status;
+    this.#status = finalStatus(status);
     this.statusText = '';
   }
 
@@ -133,12 +141,12 @@ export class UpstreamResponse {
    */
   stream(): Readable {
     const content = this.#content;
-    if (content.at === 'memory' || content.at === 'edit') return Readable.from([content.bytes]);
+    const encoding = this.headers.get('content-encoding');
+    if (content.at === 'memory' || content.at === 'edit') {
+      return decoded(Readable.from([content.bytes]), encoding);
+    }
     if (!this.hasBody) return Readable.from([]);
-    const stream = decoded(
-      this.#open(),
-      content.at === 'wire' ? this.headers.get('content-encoding') : undefined,
-    );
+    const stream = decoded(this.#open(), encoding);
     this.#content = { at: 'taken', stream };
     return stream;
   }
@@ -217,9 +225,9 @@ export class UpstreamResponse {
 
   async #read(): Promise<Buffer> {
     const content = this.#content;
-    if (content.at === 'edit') return content.bytes;
+    const encoding = this.headers.get('content-encoding');
+    if (content.at === 'edit') return decode(content.bytes, encoding, this.maxBodyBytes);
     if (!this.hasBody) return Buffer.alloc(0);
-    const encoding = content.at === 'wire' ? this.headers.get('content-encoding') : undefined;
     if (Number(this.headers.get('content-length')) > this.maxBodyBytes)
       throw tooLong(this.maxBodyBytes);
     const stream = this.#open();
@@ -277,6 +285,13 @@ export class NoBody extends Error {
   constructor() {
     super('This response has no body to parse');
   }
+}
+
+function finalStatus(status: number): number {
+  if (!Number.isInteger(status) || status < 200 || status > 599) {
+    throw new RangeError(`response.status must be a final HTTP status, received ${status}`);
+  }
+  return status;
 }
 
 /** Whether a status rules out a body (RFC 9110, 6.4.1). */
