@@ -441,11 +441,8 @@ describe('discard', () => {
 
 /** A parser for supertest that gives the body as text, whatever its type. */
 function asText(res: request.Response, done: (error: Error | null, body: unknown) => void): void {
-  let text = '';
+  const chunks: Buffer[] = [];
   (res as unknown as Readable)
-    .setEncoding('utf8')
-    .on('data', (chunk) => {
-      text += chunk;
-    })
-    .on('end', () => done(null, text));
+    .on('data', (chunk) => chunks.push(Buffer.from(chunk)))
+    .on('end', () => done(null, Buffer.concat(chunks).toString()));
 }
