@@ -32,15 +32,9 @@ export class Upstream {
   readonly query: string;
   /** The Unix domain socket to connect to instead of a host. */
   readonly socketPath: string | undefined;
-  /** `Authorization` from the credentials in the URL. */
-  readonly authorization: string | undefined;
-  /**
-   * The connections to it, by the settings they were made with. They belong to the upstream so that
-   * pipelines that share it share them, and so that they end with it.
-   *
-   * @internal
-   */
-  readonly connections = new Map<object, Closable>();
+  // Private, so that nothing that prints or spreads an upstream shows credentials or TLS keys.
+  readonly #authorization: string | undefined;
+  readonly #connections = new Map<object, Closable>();
 
   /** @throws TypeError that names `path` when the target is not one of the forms above. */
   constructor(init: UpstreamInit, path = 'Upstream: url') {
@@ -54,11 +48,26 @@ export class Upstream {
     this.basePath = url.pathname.endsWith('/') ? url.pathname.slice(0, -1) : url.pathname;
     this.query = url.search.slice(1);
     this.socketPath = socketPath;
-    this.authorization = basicAuthorization(url);
+    this.#authorization = basicAuthorization(url, path);
     this.url =
       socketPath === undefined
         ? `${url.origin}${this.basePath}${url.search}`
         : `unix:${socketPath}${this.basePath && `:${this.basePath}`}${url.search}`;
+  }
+
+  /** `Authorization` from the credentials in the URL. */
+  get authorization(): string | undefined {
+    return this.#authorization;
+  }
+
+  /**
+   * The connections to it, by the settings they were made with. They belong to the upstream so that
+   * pipelines that share it share them, and so that they end with it.
+   *
+   * @internal
+   */
+  get connections(): Map<object, Closable> {
+    return this.#connections;
   }
 
   toString(): string {
@@ -71,8 +80,8 @@ export class Upstream {
 
   /** Closes the connections: what is in flight on them finishes first. */
   async close(): Promise<void> {
-    const connections = [...this.connections.values()];
-    this.connections.clear();
+    const connections = [...this.#connections.values()];
+    this.#connections.clear();
     await Promise.all(connections.map((connection) => connection.close()));
   }
 }
@@ -98,8 +107,15 @@ function parse(target: unknown, path: string): { url: URL; socketPath: string | 
   throw new TypeError(`${path} must be an http(s) URL, received ${inspect(target)}`);
 }
 
-function basicAuthorization({ username, password }: URL): string | undefined {
+function basicAuthorization(url: URL, path: string): string | undefined {
+  const { username, password } = url;
   if (username === '' && password === '') return undefined;
-  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  return `Basic ${Buffer.from(credentials).toString('base64')}`;
+  try {
+    const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+    return `Basic ${Buffer.from(credentials).toString('base64')}`;
+  } catch {
+    throw new TypeError(
+      `${path} has credentials that are not percent-encoded, received ${inspect(url)}`,
+    );
+  }
 }
