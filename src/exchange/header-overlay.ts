@@ -256,7 +256,7 @@ function findRaw(rawHeaders: readonly string[], lower: string, from: number): nu
 
 /** Whether the live value of a field is still just what the client sent. */
 function isClientsOwn(req: IncomingMessage, lower: string): boolean {
-  const live = req.headers[lower];
+  const live = joined(req.headers[lower] ?? null);
   const lines: string[] = [];
   for (let i = 0; i < req.rawHeaders.length; i += 2) {
     if (fieldInfo(req.rawHeaders[i] as string).lower === lower)
@@ -264,10 +264,5 @@ function isClientsOwn(req: IncomingMessage, lower: string): boolean {
   }
   if (lines.length === 0) return false;
   // Node drops repeats of some fields, and joins cookies with a semicolon.
-  return (
-    Array.isArray(live) ||
-    live === lines[0] ||
-    live === lines.join(', ') ||
-    live === lines.join('; ')
-  );
+  return live === lines[0] || live === lines.join(', ') || live === lines.join('; ');
 }
