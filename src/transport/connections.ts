@@ -87,7 +87,8 @@ export class Connection extends Client {
   /** Whether the next bytes begin a response. */
   awaitsHead = false;
 
-  #socket: Socket | undefined = undefined;
+  /** Whether it has a socket: what fails then fails with that, and not while connecting. */
+  isOpen = false;
 
   constructor(origin: URL, options: Client.Options, connect: buildConnector.connector) {
     super(origin, {
@@ -100,18 +101,16 @@ export class Connection extends Client {
     });
   }
 
-  /** Whether it has a socket: what fails then fails with that, and not while connecting. */
-  get isOpen(): boolean {
-    return this.#socket?.closed === false;
-  }
-
   override dispatch(options: SendOptions, handler: Dispatcher.DispatchHandler): boolean {
     options.connection = this;
     return super.dispatch(options, handler);
   }
 
   #opened(socket: Socket): void {
-    this.#socket = socket;
+    this.isOpen = true;
+    socket.once('close', () => {
+      this.isOpen = false;
+    });
     this.served = 0;
     this.wasReset = false;
     watchSocket(socket, this);

@@ -226,7 +226,7 @@ export class WireResponse
     if (this.#controller === undefined) {
       const { connection } = this.#request;
       return (
-        (code === 'ERR_PROXY_RESET' || code === 'ERR_PROXY_BAD_RESPONSE') && !!connection?.isOpen
+        (code === 'ERR_PROXY_RESET' || code === 'ERR_PROXY_BAD_RESPONSE') && connection?.isOpen === true
       );
     }
     return (
