@@ -3,13 +3,19 @@ import { Duplex, pipeline, Readable } from 'node:stream';
 import type { ReadableStream, TransformStream } from 'node:stream/web';
 import { known } from '../options.js';
 import type { Upstream } from '../upstreams/upstream.js';
-import { asUtf8, charsetOf, decodeText, isJson } from './charset.js';
-import { decode, decoders } from './content-coding.js';
+import {
+  type BodyInit,
+  collect,
+  decodedStream,
+  encodeBody,
+  ignore,
+  isStream,
+  tooLong,
+} from './body-bytes.js';
+import { decodeText } from './charset.js';
+import { decode } from './content-coding.js';
 import type { Attempt } from './exchange.js';
 import { HeaderList, type HeadersInit } from './header-list.js';
-
-/** What a body can be replaced with. Objects are sent as JSON. */
-export type BodyInit = string | Uint8Array | Readable | ReadableStream | object;
 
 /** What a response of one's own is made from: `new UpstreamResponse({ status: 200, body: 'hi' })`. */
 export interface ResponseInit {
@@ -86,14 +92,8 @@ export class UpstreamResponse {
   #plain: Promise<Buffer> | undefined = undefined;
 
   /** @throws TypeError or RangeError when it cannot be sent as it is given. */
-  constructor(init: ResponseInit = {}) {
-    const {
-      status = 200,
-      statusText = '',
-      headers,
-      body,
-      upstream,
-    } = known('UpstreamResponse', init, INIT);
+  constructor(init?: ResponseInit) {
+    const { status = 200, statusText = '', headers, body, upstream } = checkedInit(init);
     this.#status = finalStatus(status);
     this.statusText = statusText;
     this.headers = HeaderList.from(headers);
@@ -143,10 +143,10 @@ export class UpstreamResponse {
     const content = this.#content;
     const encoding = this.headers.get('content-encoding');
     if (content.at === 'memory' || content.at === 'edit') {
-      return decoded(Readable.from([content.bytes]), encoding);
+      return decodedStream(Readable.from([content.bytes]), encoding);
     }
     if (!this.hasBody) return Readable.from([]);
-    const stream = decoded(this.#open(), encoding);
+    const stream = decodedStream(this.#open(), encoding);
     this.#content = { at: 'taken', stream };
     return stream;
   }
@@ -256,26 +256,8 @@ export class UpstreamResponse {
       const stream = body instanceof Readable ? body : Readable.fromWeb(body as ReadableStream);
       this.#content = { at: 'stream', stream };
     } else {
-      this.#content = { at: 'edit', bytes: this.#encode(body) };
+      this.#content = { at: 'edit', bytes: encodeBody(body, this.headers) };
     }
-  }
-
-  #encode(body: Exclude<BodyInit, Readable>): Buffer {
-    if (body instanceof Uint8Array) {
-      return Buffer.isBuffer(body)
-        ? body
-        : Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-    }
-    const type = this.headers.get('content-type');
-    if (typeof body !== 'string') {
-      if (!isJson(type)) this.headers.set('Content-Type', 'application/json; charset=utf-8');
-      const text = JSON.stringify(body) as string | undefined;
-      if (text === undefined)
-        throw new TypeError('response.body: this value cannot be sent as JSON');
-      return Buffer.from(text);
-    }
-    if (charsetOf(type) !== undefined) this.headers.set('Content-Type', asUtf8(type as string));
-    return Buffer.from(body);
   }
 }
 
@@ -285,6 +267,13 @@ export class NoBody extends Error {
   constructor() {
     super('This response has no body to parse');
   }
+}
+
+/** The transport makes its responses bare, one for each try, and fills them in as the head arrives. */
+const BARE: ResponseInit = {};
+
+function checkedInit(init: ResponseInit | undefined): ResponseInit {
+  return init === undefined ? BARE : known('UpstreamResponse', init, INIT);
 }
 
 function finalStatus(status: number): number {
@@ -298,33 +287,3 @@ function finalStatus(status: number): number {
 export function forbidsBody(status: number): boolean {
   return status === 204 || status === 304 || status < 200;
 }
-
-function decoded(source: Readable, encoding: string | undefined): Readable {
-  const steps = decoders(encoding);
-  if (steps.length === 0) return source;
-  return pipeline([source, ...steps], ignore) as unknown as Readable;
-}
-
-function isStream(body: unknown): body is Readable | ReadableStream {
-  if (typeof body !== 'object' || body === null) return false;
-  return body instanceof Readable || 'pipe' in body || 'getReader' in body;
-}
-
-async function collect(stream: Readable, maxBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of stream) {
-    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : (chunk as Buffer);
-    length += bytes.length;
-    if (length > maxBytes) throw tooLong(maxBytes);
-    chunks.push(bytes);
-  }
-  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, length);
-}
-
-function tooLong(maxBytes: number): RangeError {
-  return new RangeError(`The body is longer than ${maxBytes} bytes`);
-}
-
-/** Errors of a pipeline show up on its last stream, where the relay hears them. */
-function ignore(): void {}

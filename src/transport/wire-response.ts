@@ -11,6 +11,7 @@ import {
 import type { Attempt, Exchange, InFlight } from '../exchange/exchange.js';
 import { HeaderList } from '../exchange/header-list.js';
 import { forbidsBody, UpstreamResponse, type WriteHead } from '../exchange/upstream-response.js';
+import type { Upstream } from '../upstreams/upstream.js';
 import type { Connections } from './connections.js';
 import { failure } from './failures.js';
 import { passInterim } from './interim.js';
@@ -43,6 +44,7 @@ export class WireResponse
   extends UpstreamResponse
   implements Dispatcher.DispatchHandler, InFlight, BodyOwner
 {
+  override readonly upstream: Upstream;
   override readonly attempt: Attempt;
   readonly #exchange: Exchange;
   readonly #request: OutgoingRequest;
@@ -71,7 +73,8 @@ export class WireResponse
     settle: Settle,
     again = false,
   ) {
-    super({ upstream: request.upstream });
+    super();
+    this.upstream = request.upstream;
     this.#exchange = exchange;
     this.#request = request;
     this.#connections = connections;
@@ -92,8 +95,7 @@ export class WireResponse
 
   /** Hands the request to undici. */
   dispatch(): void {
-    if (log.enabled)
-      log('%s %s → %s', this.#request.method, this.#request.path, this.#request.upstream);
+    if (log.enabled) log('%s %s → %s', this.#request.method, this.#request.path, this.upstream);
     if (this.#again) this.#connections.dispatchFresh(this.#request, this);
     else this.#connections.dispatch(this.#request, this);
   }
@@ -157,7 +159,7 @@ export class WireResponse
     if (this.#over) return;
     // Undici takes a reset for the end of a body that only the end of the connection delimits.
     if (!this.#delimited && this.#request.connection?.wasReset) {
-      this.#fail(new ResetError({ upstream: this.#request.upstream }));
+      this.#fail(new ResetError({ upstream: this.upstream }));
       return;
     }
     this.#finish();
@@ -167,7 +169,7 @@ export class WireResponse
   onResponseError(_controller: unknown, cause: unknown): void {
     if (this.#over) return;
     const stage = this.#controller || this.#request.connection?.isOpen ? 'sent' : 'connecting';
-    const error = failure(cause, stage, this.#request.upstream);
+    const error = failure(cause, stage, this.upstream);
     this.attempt.error = error;
     if (this.#mayGoAgain(error)) {
       this.#over = true;
@@ -189,7 +191,7 @@ export class WireResponse
   /** The client has gone: the call ends, and it is nobody's failure. */
   abandon(): void {
     if (this.#over) return;
-    const error = new ClientClosedError({ upstream: this.#request.upstream });
+    const error = new ClientClosedError({ upstream: this.upstream });
     this.#fail(error);
     const { body } = this.#request;
     if (body instanceof Readable) body.destroy(error);
@@ -209,11 +211,11 @@ export class WireResponse
     if (!this.#over && this.#length !== undefined) {
       if (this.#length - this.#body.received <= DRAIN_BYTES) return this.#body.drain();
     }
-    this.#cut(new ResetError({ upstream: this.#request.upstream }));
+    this.#cut(new ResetError({ upstream: this.upstream }));
   }
 
   #unfit(reason: string): BadResponseError {
-    return new BadResponseError({ cause: new Error(reason), upstream: this.#request.upstream });
+    return new BadResponseError({ cause: new Error(reason), upstream: this.upstream });
   }
 
   /**
@@ -226,7 +228,8 @@ export class WireResponse
     if (this.#controller === undefined) {
       const { connection } = this.#request;
       return (
-        (code === 'ERR_PROXY_RESET' || code === 'ERR_PROXY_BAD_RESPONSE') && connection?.isOpen === true
+        (code === 'ERR_PROXY_RESET' || code === 'ERR_PROXY_BAD_RESPONSE') &&
+        connection?.isOpen === true
       );
     }
     return (
@@ -261,7 +264,7 @@ export class WireResponse
 
   /** The client has not read for too long. */
   stalled(): void {
-    const error = new BodyTimeoutError({ upstream: this.#request.upstream }, 408);
+    const error = new BodyTimeoutError({ upstream: this.upstream }, 408);
     this.#fail(error);
     this.#controller?.abort(error);
   }
