@@ -162,10 +162,11 @@ async function typeErrors(blocks: readonly CodeBlock[]): Promise<string> {
     const config = { extends: '../../tsconfig.json', compilerOptions, include: [], files };
     await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(config));
     const tsc = join(root, 'node_modules/typescript/bin/tsc');
-    const { stdout } = await execute(process.execPath, [tsc, '-p', folder]).catch(
+    const { stdout } = await execute(process.execPath, [tsc], { cwd: folder }).catch(
       (failed: { stdout: string }) => failed,
     );
-    return stdout;
+    // What is wrong with the source itself is for `npm run typecheck` to say.
+    return stdout.replace(/^\.\..*\n/gm, '');
   } finally {
     await rm(folder, { recursive: true });
   }
