@@ -1,3 +1,4 @@
+export type { BodyInit } from './exchange/body-bytes.js';
 export type { Trusts } from './exchange/client.js';
 export {
   BadRequestError,
@@ -37,11 +38,7 @@ export {
 } from './exchange/exchange.js';
 export { HeaderList, type HeadersInit } from './exchange/header-list.js';
 export type { HeaderOverlay } from './exchange/header-overlay.js';
-export {
-  type BodyInit,
-  type ResponseInit,
-  UpstreamResponse,
-} from './exchange/upstream-response.js';
+export { type ResponseInit, UpstreamResponse } from './exchange/upstream-response.js';
 export {
   type ForwardedField,
   type ForwardedForOptions,

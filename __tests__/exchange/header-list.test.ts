@@ -113,16 +113,15 @@ describe('HeaderList', () => {
           } else if (what === 'delete') {
             expect(list.delete(name)).toBe(others.length < model.length);
             model = others;
-          } else if (what === 'setAll') {
-            list.set(name, [value, 'second']);
-            model = [...others, [name, value], [name, 'second']];
           } else {
-            list.set(name, value);
+            const values = what === 'setAll' ? [value, 'second'] : [value];
+            list.set(name, what === 'setAll' ? values : value);
+            const lines = values.map((value): [string, string] => [name, value]);
             const at = model.findIndex((line) => isNamed(line, name));
-            if (at === -1) model.push([name, value]);
+            if (at === -1) model.push(...lines);
             else
               model = model.flatMap((line, i) =>
-                i === at ? [[name, value]] : isNamed(line, name) ? [] : [line],
+                i === at ? lines : isNamed(line, name) ? [] : [line],
               );
           }
         }

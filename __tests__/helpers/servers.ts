@@ -5,22 +5,37 @@ import {
   type Server as NetServer,
   type Socket,
 } from 'node:net';
-import { afterEach } from '@jest/globals';
+import { afterAll, afterEach } from '@jest/globals';
 import connect from 'connect';
 import express, { type ErrorRequestHandler, type RequestHandler } from 'express';
 import express4 from 'express4';
 
-/** What a test opened; closed after it, newest first. */
+/** What a test opened, and what all tests of a file share; closed newest first. */
 const opened: (() => unknown)[] = [];
+const shared: (() => unknown)[] = [];
+let scope = opened;
 
 /** Has something closed after the running test. */
 export function closeAfter(close: () => unknown): void {
-  opened.push(close);
+  scope.push(close);
 }
 
-afterEach(async () => {
-  for (const close of opened.splice(0).reverse()) await close();
-});
+/** For `beforeAll`: what is opened here stays open until the last test of the file. */
+export async function openForAll<T>(open: () => Promise<T>): Promise<T> {
+  scope = shared;
+  try {
+    return await open();
+  } finally {
+    scope = opened;
+  }
+}
+
+const closeAll = async (closes: (() => unknown)[]) => {
+  for (const close of closes.splice(0).reverse()) await close();
+};
+
+afterEach(() => closeAll(opened));
+afterAll(() => closeAll(shared));
 
 /** Starts an HTTP server on a free port of 127.0.0.1; it is closed after the test. */
 export async function serve(

@@ -73,8 +73,6 @@ export class Outcome {
 export interface InFlight {
   /** The client has gone, or nobody wants the result any more. */
   abandon(): void;
-  /** The client has taken what it was sent and wants more. */
-  resume(): void;
 }
 
 /**

@@ -83,6 +83,7 @@ const LIST_FIELDS: readonly string[] = [
 
 const ODD_CHARACTERS = /[^a-z0-9-]/;
 const MAX_REMEMBERED = 2_048;
+const MAX_REMEMBERED_LENGTH = 64;
 const remembered = new Map<string, FieldInfo>();
 
 /** Looks a spelling up. The answers are remembered, up to a bound that no client can pass. */
@@ -101,7 +102,9 @@ function classify(spelling: string): FieldInfo {
   if (pseudo) flags |= PSEUDO;
   if (odd) flags |= ALIASED;
   const info = { lower, flags, alias: odd ? lower.replace(/[^a-z0-9]/g, '-') : lower };
-  if (remembered.size < MAX_REMEMBERED) remembered.set(spelling, info);
+  if (remembered.size < MAX_REMEMBERED && spelling.length <= MAX_REMEMBERED_LENGTH) {
+    remembered.set(spelling, info);
+  }
   return info;
 }
 

@@ -58,16 +58,16 @@ export class HeaderList implements Iterable<[name: string, value: string]> {
    * @throws TypeError when name or value cannot be sent.
    */
   set(name: string, value: string | number | readonly string[]): this {
+    const lower = name.toLowerCase();
+    const at = this.#find(lower, 0);
     if (typeof value === 'object') {
       // All are checked before the first is written, so that a bad one leaves the field as it was.
-      const lines = value.map((line) => checked(name, line));
-      this.delete(name);
-      for (const line of lines) this.#lines.push(name, line);
+      const lines = value.flatMap((line) => [name, checked(name, line)]);
+      this.#remove(lower, 0);
+      this.#lines.splice(at === -1 ? this.#lines.length : at, 0, ...lines);
       return this;
     }
     const line = checked(name, value);
-    const lower = name.toLowerCase();
-    const at = this.#find(lower, 0);
     if (at === -1) {
       this.#lines.push(name, line);
     } else {

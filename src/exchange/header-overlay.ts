@@ -1,4 +1,5 @@
 import { type IncomingMessage, validateHeaderName, validateHeaderValue } from 'node:http';
+import { ClientFields } from './client-fields.js';
 import {
   ALIASED,
   acceptsTrailers,
@@ -40,6 +41,7 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
   #edits: (string | Edit)[] = [];
   #keep: readonly string[] = NOTHING;
   #also: readonly string[] = NOTHING;
+  #client: ClientFields | undefined = undefined;
   #stripped = false;
 
   constructor(req: IncomingMessage) {
@@ -173,9 +175,7 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
       if (spelling !== undefined && fieldInfo(spelling).lower === lower) {
         at += 2;
       } else {
-        const found = findRaw(rawHeaders, lower, at);
-        spelling = found === -1 ? lower : (rawHeaders[found] as string);
-        if (found !== -1) at = found + 2;
+        spelling = this.#fromClient().spelling(lower);
       }
       const { flags } = fieldInfo(spelling);
       if (flags !== PLAIN || taken !== undefined || this.#also.length !== 0) {
@@ -196,8 +196,9 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
     return flat;
   }
 
-  #nominated(): string[] | undefined {
-    return nominated(this.#req.headers.connection);
+  #nominated(): ReadonlySet<string> | undefined {
+    const names = nominated(this.#req.headers.connection);
+    return names && new Set(names);
   }
 
   /** What of the client's `TE` may go on: that trailers are welcome, and nothing else. */
@@ -208,17 +209,25 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
   }
 
   /** Whether an inbound field may go on. */
-  #crosses(lower: string, flags: number, taken: readonly string[] | undefined): boolean {
+  #crosses(lower: string, flags: number, taken: ReadonlySet<string> | undefined): boolean {
     if (flags & HOP_BY_HOP && !this.#keep.includes(lower)) return false;
     if (flags & ALIASED) {
       const { alias } = fieldInfo(lower);
       if (isReservedAlias(alias) || this.#find(alias) !== -1) return false;
-      if (this.#req.headers[alias] !== undefined && !isClientsOwn(this.#req, alias)) return false;
+      if (this.#req.headers[alias] !== undefined && !this.#isClientsOwn(alias)) return false;
     }
     // RFC 9110, 7.6.1: nominated fields are removed. Only as the client sent them (CVE-2026-33805).
-    if (taken?.includes(lower) || this.#also.includes(lower))
-      return !isClientsOwn(this.#req, lower);
+    if (taken?.has(lower) || this.#also.includes(lower)) return !this.#isClientsOwn(lower);
     return true;
+  }
+
+  #fromClient(): ClientFields {
+    this.#client ??= new ClientFields(this.#req.rawHeaders);
+    return this.#client;
+  }
+
+  #isClientsOwn(lower: string): boolean {
+    return this.#fromClient().sent(lower, joined(this.#req.headers[lower] ?? null));
   }
 
   #find(lower: string): number {
@@ -241,33 +250,4 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
 function joined(edit: Edit): string | undefined {
   if (edit === null) return undefined;
   return typeof edit === 'string' ? edit : edit.join(', ');
-}
-
-/** Where a name stands in `rawHeaders`, looked for from `from` on and then from the start. */
-function findRaw(rawHeaders: readonly string[], lower: string, from: number): number {
-  for (let i = from; i < rawHeaders.length; i += 2) {
-    if (fieldInfo(rawHeaders[i] as string).lower === lower) return i;
-  }
-  for (let i = 0; i < from; i += 2) {
-    if (fieldInfo(rawHeaders[i] as string).lower === lower) return i;
-  }
-  return -1;
-}
-
-/** Whether the live value of a field is still just what the client sent. */
-function isClientsOwn(req: IncomingMessage, lower: string): boolean {
-  const live = req.headers[lower];
-  const lines: string[] = [];
-  for (let i = 0; i < req.rawHeaders.length; i += 2) {
-    if (fieldInfo(req.rawHeaders[i] as string).lower === lower)
-      lines.push(req.rawHeaders[i + 1] as string);
-  }
-  if (lines.length === 0) return false;
-  // Node drops repeats of some fields, and joins cookies with a semicolon.
-  return (
-    Array.isArray(live) ||
-    live === lines[0] ||
-    live === lines.join(', ') ||
-    live === lines.join('; ')
-  );
 }

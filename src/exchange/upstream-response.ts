@@ -1,14 +1,21 @@
 import type { ServerResponse } from 'node:http';
 import { Duplex, pipeline, Readable } from 'node:stream';
 import type { ReadableStream, TransformStream } from 'node:stream/web';
+import { known } from '../options.js';
 import type { Upstream } from '../upstreams/upstream.js';
-import { asUtf8, charsetOf, decodeText, isJson } from './charset.js';
-import { decode, decoders } from './content-coding.js';
+import {
+  type BodyInit,
+  collect,
+  decodedStream,
+  encodeBody,
+  ignore,
+  isStream,
+  tooLong,
+} from './body-bytes.js';
+import { decodeText } from './charset.js';
+import { decode } from './content-coding.js';
 import type { Attempt } from './exchange.js';
 import { HeaderList, type HeadersInit } from './header-list.js';
-
-/** What a body can be replaced with. Objects are sent as JSON. */
-export type BodyInit = string | Uint8Array | Readable | ReadableStream | object;
 
 /** What a response of one's own is made from: `new UpstreamResponse({ status: 200, body: 'hi' })`. */
 export interface ResponseInit {
@@ -21,6 +28,8 @@ export interface ResponseInit {
   /** The upstream it stands for, if any. */
   readonly upstream?: Upstream | undefined;
 }
+
+const INIT = ['status', 'statusText', 'headers', 'body', 'upstream'] as const;
 
 /** Writes the head of a response; `length` is that of the body, where it is known. */
 export type WriteHead = (res: ServerResponse, response: UpstreamResponse, length?: number) => void;
@@ -82,8 +91,10 @@ export class UpstreamResponse {
   /** The decoded bytes of what was read into memory. */
   #plain: Promise<Buffer> | undefined = undefined;
 
-  constructor({ status = 200, statusText = '', headers, body, upstream }: ResponseInit = {}) {
-    this.#status = status;
+  /** @throws TypeError or RangeError when it cannot be sent as it is given. */
+  constructor(init?: ResponseInit) {
+    const { status = 200, statusText = '', headers, body, upstream } = checkedInit(init);
+    this.#status = finalStatus(status);
     this.statusText = statusText;
     this.headers = HeaderList.from(headers);
     this.upstream = upstream;
@@ -97,10 +108,7 @@ export class UpstreamResponse {
   }
 
   set status(status: number) {
-    if (!Number.isInteger(status) || status < 200 || status > 599) {
-      throw new RangeError(`response.status must be a final HTTP status, received ${status}`);
-    }
-    this.#status = status;
+    this.#status = finalStatus(status);
     this.statusText = '';
   }
 
@@ -133,12 +141,12 @@ export class UpstreamResponse {
    */
   stream(): Readable {
     const content = this.#content;
-    if (content.at === 'memory' || content.at === 'edit') return Readable.from([content.bytes]);
+    const encoding = this.headers.get('content-encoding');
+    if (content.at === 'memory' || content.at === 'edit') {
+      return decodedStream(Readable.from([content.bytes]), encoding);
+    }
     if (!this.hasBody) return Readable.from([]);
-    const stream = decoded(
-      this.#open(),
-      content.at === 'wire' ? this.headers.get('content-encoding') : undefined,
-    );
+    const stream = decodedStream(this.#open(), encoding);
     this.#content = { at: 'taken', stream };
     return stream;
   }
@@ -217,9 +225,9 @@ export class UpstreamResponse {
 
   async #read(): Promise<Buffer> {
     const content = this.#content;
-    if (content.at === 'edit') return content.bytes;
+    const encoding = this.headers.get('content-encoding');
+    if (content.at === 'edit') return decode(content.bytes, encoding, this.maxBodyBytes);
     if (!this.hasBody) return Buffer.alloc(0);
-    const encoding = content.at === 'wire' ? this.headers.get('content-encoding') : undefined;
     if (Number(this.headers.get('content-length')) > this.maxBodyBytes)
       throw tooLong(this.maxBodyBytes);
     const stream = this.#open();
@@ -248,26 +256,8 @@ export class UpstreamResponse {
       const stream = body instanceof Readable ? body : Readable.fromWeb(body as ReadableStream);
       this.#content = { at: 'stream', stream };
     } else {
-      this.#content = { at: 'edit', bytes: this.#encode(body) };
+      this.#content = { at: 'edit', bytes: encodeBody(body, this.headers) };
     }
-  }
-
-  #encode(body: Exclude<BodyInit, Readable>): Buffer {
-    if (body instanceof Uint8Array) {
-      return Buffer.isBuffer(body)
-        ? body
-        : Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-    }
-    const type = this.headers.get('content-type');
-    if (typeof body !== 'string') {
-      if (!isJson(type)) this.headers.set('Content-Type', 'application/json; charset=utf-8');
-      const text = JSON.stringify(body) as string | undefined;
-      if (text === undefined)
-        throw new TypeError('response.body: this value cannot be sent as JSON');
-      return Buffer.from(text);
-    }
-    if (charsetOf(type) !== undefined) this.headers.set('Content-Type', asUtf8(type as string));
-    return Buffer.from(body);
   }
 }
 
@@ -279,37 +269,21 @@ export class NoBody extends Error {
   }
 }
 
+/** The transport makes its responses bare, one for each try, and fills them in as the head arrives. */
+const BARE: ResponseInit = {};
+
+function checkedInit(init: ResponseInit | undefined): ResponseInit {
+  return init === undefined ? BARE : known('UpstreamResponse', init, INIT);
+}
+
+function finalStatus(status: number): number {
+  if (!Number.isInteger(status) || status < 200 || status > 599) {
+    throw new RangeError(`response.status must be a final HTTP status, received ${status}`);
+  }
+  return status;
+}
+
 /** Whether a status rules out a body (RFC 9110, 6.4.1). */
 export function forbidsBody(status: number): boolean {
   return status === 204 || status === 304 || status < 200;
 }
-
-function decoded(source: Readable, encoding: string | undefined): Readable {
-  const steps = decoders(encoding);
-  if (steps.length === 0) return source;
-  return pipeline([source, ...steps], ignore) as unknown as Readable;
-}
-
-function isStream(body: unknown): body is Readable | ReadableStream {
-  if (typeof body !== 'object' || body === null) return false;
-  return body instanceof Readable || 'pipe' in body || 'getReader' in body;
-}
-
-async function collect(stream: Readable, maxBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of stream) {
-    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : (chunk as Buffer);
-    length += bytes.length;
-    if (length > maxBytes) throw tooLong(maxBytes);
-    chunks.push(bytes);
-  }
-  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, length);
-}
-
-function tooLong(maxBytes: number): RangeError {
-  return new RangeError(`The body is longer than ${maxBytes} bytes`);
-}
-
-/** Errors of a pipeline show up on its last stream, where the relay hears them. */
-function ignore(): void {}

@@ -7,7 +7,14 @@ import { deliver, editThen, fail } from '../transport/deliver.js';
  * Sends the response that `proxyPass({ hold: true })` holds: the end of such a chain.
  *
  * @example
- * app.use(proxyPass('http://localhost:3000', { hold: true }), myMiddleware, sendResponse());
+ * app.use(
+ *   proxyPass('http://localhost:3000', { hold: true }),
+ *   (req, res, next) => {
+ *     if (res.locals.proxy.response?.status === 404) res.send('Not there, but here.');
+ *     else next();
+ *   },
+ *   sendResponse(),
+ * );
  */
 export function sendResponse(options: Record<string, never> = {}): Handler {
   known('sendResponse', options, []);

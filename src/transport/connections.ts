@@ -87,6 +87,9 @@ export class Connection extends Client {
   /** Whether the next bytes begin a response. */
   awaitsHead = false;
 
+  /** Whether it has a socket: what fails then fails with that, and not while connecting. */
+  isOpen = false;
+
   constructor(origin: URL, options: Client.Options, connect: buildConnector.connector) {
     super(origin, {
       ...options,
@@ -104,6 +107,10 @@ export class Connection extends Client {
   }
 
   #opened(socket: Socket): void {
+    this.isOpen = true;
+    socket.once('close', () => {
+      this.isOpen = false;
+    });
     this.served = 0;
     this.wasReset = false;
     watchSocket(socket, this);

@@ -20,7 +20,7 @@ export type Stage = 'connecting' | 'sent';
 export function failure(cause: unknown, stage: Stage, upstream: Upstream): ProxyError {
   if (isProxyError(cause)) return cause;
   const options: ProxyErrorOptions = { cause, upstream };
-  const { code = '', message = '' } = (cause ?? {}) as { code?: string; message?: string };
+  const { code, message = '' } = (cause ?? {}) as { code?: unknown; message?: string };
   switch (code) {
     case 'UND_ERR_CONNECT_TIMEOUT':
       return new ConnectTimeoutError(options);
@@ -42,7 +42,7 @@ export function failure(cause: unknown, stage: Stage, upstream: Upstream): Proxy
   }
   if (stage === 'connecting') return new ConnectError(options);
   // undici names parser errors after llhttp, and tells bad framing from a lost connection by words only.
-  if (code.startsWith('HPE_') || /^bad (response|upgrade)/.test(message)) {
+  if (String(code).startsWith('HPE_') || /^bad (response|upgrade)/.test(message)) {
     return new BadResponseError(options);
   }
   return new ResetError(options);

@@ -1,15 +1,35 @@
 import { type ServerResponse, STATUS_CODES } from 'node:http';
 
+import type { Exchange } from '../exchange/exchange.js';
+import { interimLines, type RawFields } from './response-head.js';
+
 /** A stream of HTTP/2's compatibility API, as far as interim responses need it. */
 interface Http2Stream {
   additionalHeaders(headers: Record<string, string | number>): void;
+}
+
+/** Interim responses before one final response. */
+const MAX_INTERIM = 100;
+
+/** Passes the `count`-th interim response on, or says why the whole response is unfit. */
+export function passInterim(
+  { res, headers }: Exchange,
+  status: number,
+  raw: RawFields,
+  count: number,
+): string | undefined {
+  // undici takes 101 without an upgrade, and whatever is no status at all, for interim ones.
+  if (status === 101 || status < 100) return `status ${status}`;
+  if (count > MAX_INTERIM) return 'too many interim responses';
+  sendInterim(res, status, interimLines(raw, headers));
+  return undefined;
 }
 
 /**
  * Passes an interim response (103 Early Hints and its kin) on. Node's own methods know three of them
  * and only some fields, so HTTP/1.1 gets its bytes; HTTP/1.0 knows no interim responses.
  */
-export function sendInterim(res: ServerResponse, status: number, lines: readonly string[]): void {
+function sendInterim(res: ServerResponse, status: number, lines: readonly string[]): void {
   if (res.headersSent || res.destroyed) return;
   const { stream } = res as ServerResponse & { stream?: Http2Stream };
   if (stream !== undefined) {

@@ -26,8 +26,8 @@ export function parsedBody(
   }
   if (isJson(type)) {
     // text() may have been told to take JSON as text; anything else that is a string was parsed.
-    const text = typeof body === 'string' && isJsonText(body) ? body : JSON.stringify(body);
-    return utf8(text, type);
+    const text = typeof body === 'string' && isJsonText(body) ? body : toJson(body);
+    return text === undefined ? undefined : utf8(text, type);
   }
   if (typeof body === 'string') return encodeText(body, type);
   if (isForm(type) && typeof body === 'object' && body !== null)
@@ -51,6 +51,11 @@ function utf8(text: string, type: string | undefined): EncodedBody {
   const charset = charsetOf(type);
   const right = charset === undefined || charset === 'utf-8' || charset === 'utf8';
   return { bytes: Buffer.from(text), contentType: right ? undefined : asUtf8(type as string) };
+}
+
+/** There is no JSON for functions and symbols, though the type says nothing of it. */
+function toJson(value: unknown): string | undefined {
+  return JSON.stringify(value);
 }
 
 function isJsonText(text: string): boolean {

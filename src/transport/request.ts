@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { BadRequestError, BodyConsumedError, BodyTooLargeError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import type { Upstream } from '../upstreams/upstream.js';
@@ -39,7 +40,7 @@ export function outgoingRequest(
   if (host !== undefined) headers.push('Host', host);
   if (upstream.authorization !== undefined) authorize(exchange, headers, upstream.authorization);
 
-  const upload = hasUpload(req);
+  const upload = hasUpload(req) || isFilled(req);
   return {
     upstream,
     origin: upstream.origin,
@@ -109,10 +110,10 @@ function bodyOf(
 /** A body that other middleware has read and parsed, written out again. */
 function reparsed(exchange: Exchange, headers: Fields, settings: TransportSettings): Buffer | null {
   const { req } = exchange;
+  // A chunked body can turn out to be empty; parsers make an object of it all the same.
+  if (!req.readableDidRead && isEmpty(req)) return null;
   const body = parsedBody(req, exchange.headers.get('content-type'));
   if (body === undefined) {
-    // A chunked body can turn out to be empty: then nothing was taken.
-    if (req.readableEnded && !req.readableDidRead) return null;
     throw new BodyConsumedError(
       'The request body was read before proxyPass() and nothing was left in req.body that can be sent: ' +
         'place proxyPass() before the middleware that reads it',
@@ -130,6 +131,18 @@ function reparsed(exchange: Exchange, headers: Fields, settings: TransportSettin
   exchange.bytesSent += body.bytes.length;
   headers.push('Content-Length', String(body.bytes.length));
   return body.bytes;
+}
+
+/** Whether the app has put something into a body that came with nothing in it. */
+function isFilled(req: IncomingMessage): boolean {
+  return req.headers['content-length'] === '0' && req.readableEnded && !isEmpty(req);
+}
+
+/** Whether `req.body` holds nothing that the client could have sent. */
+function isEmpty(req: IncomingMessage): boolean {
+  const { body } = req as IncomingMessage & { body?: unknown };
+  if (typeof body === 'object' && body !== null) return Object.keys(body).length === 0;
+  return body === undefined || body === null || body === '';
 }
 
 function drop(headers: Fields, lower: string): void {

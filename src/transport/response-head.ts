@@ -66,6 +66,18 @@ export function responseHead(
   return { lines, chunked, length };
 }
 
+/** What stands against passing on a response of this status and HTTP version, if anything does. */
+export function objectionTo(
+  status: number,
+  { chunked }: ResponseHead,
+  minorVersion: number | undefined,
+): string | undefined {
+  if (status > 599) return `status ${status}`;
+  if (minorVersion !== 0 && minorVersion !== 1) return 'not HTTP/1';
+  // RFC 9112, 6.1: HTTP/1.0 has no transfer codings.
+  return minorVersion === 0 && chunked ? 'chunked HTTP/1.0' : undefined;
+}
+
 /** The fields of an interim response that may go on; RFC 9110, 7.6.1 counts for 1xx as well. */
 export function interimLines(
   raw: RawFields,

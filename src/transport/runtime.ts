@@ -21,7 +21,7 @@ export function warnOfRuntime(
 
 /** What is wrong with a runtime, if anything is. */
 export function runtimeWarning(version: string, flags: string): string | undefined {
-  if (flags.includes('--insecure-http-parser')) {
+  if (/--insecure[-_]http[-_]parser/.test(flags)) {
     return 'the process runs with --insecure-http-parser, which lets smuggled requests through';
   }
   const [major = '', minor = 0, patch = 0] = version.split('.').map(Number);

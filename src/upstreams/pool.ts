@@ -174,7 +174,7 @@ export class UpstreamPool {
 
   /** Adds an upstream. @throws TypeError when it is there already or is no target. */
   add(init: UpstreamInit): Upstream {
-    const upstream = new Upstream(init, `${this.#factory}: add()`, this.#settings);
+    const upstream = new Upstream(init, `${this.#factory}: add().url`, this.#settings);
     if (this.#find(upstream.url)) {
       throw new TypeError(
         `${this.#factory}: add() got ${inspect(upstream.url)}, which is there already`,
@@ -385,10 +385,10 @@ function parseList(
   }
   const seen = new Set<string>();
   return list.map((init: UpstreamInit, i) => {
-    const path = `${factory}: upstreams[${i}]`;
+    const path = `${factory}: upstreams[${i}].url`;
     const upstream = new Upstream(init, path, settings);
     if (seen.has(upstream.url)) {
-      throw new TypeError(`${path}.url is listed twice: ${inspect(upstream.url)}`);
+      throw new TypeError(`${path} is listed twice: ${inspect(upstream.url)}`);
     }
     seen.add(upstream.url);
     return upstream;

@@ -25,9 +25,16 @@ export function parseTarget(target: unknown, path: string): Target {
   throw new TypeError(`${path} must be an http(s) URL, received ${inspect(target)}`);
 }
 
-/** `Authorization` from the credentials in a URL. */
-export function basicAuthorization({ username, password }: URL): string | undefined {
+/** `Authorization` from the credentials in a URL. @throws TypeError when they cannot be decoded. */
+export function basicAuthorization(url: URL, path: string): string | undefined {
+  const { username, password } = url;
   if (username === '' && password === '') return undefined;
-  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  return `Basic ${Buffer.from(credentials).toString('base64')}`;
+  try {
+    const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+    return `Basic ${Buffer.from(credentials).toString('base64')}`;
+  } catch {
+    throw new TypeError(
+      `${path} has credentials that are not percent-encoded, received ${inspect(url)}`,
+    );
+  }
 }

@@ -83,14 +83,10 @@ export class Upstream {
   readonly query: string;
   /** The Unix domain socket to connect to instead of a host. */
   readonly socketPath: string | undefined;
-  /** `Authorization` from the credentials in the URL. */
-  readonly authorization: string | undefined;
   /** Its share in relation to the others. */
   weight: number;
   /** Lower ones are used first. */
   priority: number;
-  /** How it is connected to; `undefined` leaves that to `proxyPass()`. */
-  readonly settings: ConnectionSettings | undefined;
 
   /** Tries made at it since it was added. */
   requests = 0;
@@ -104,34 +100,25 @@ export class Upstream {
   /** Since when things stand with it as they do, of `performance.now()`. */
   since = performance.now();
 
-  /**
-   * The connections to it, by the settings they were made with. They belong to the upstream so that
-   * pipelines that share it share them, and so that they end with it.
-   *
-   * @internal
-   */
-  readonly connections = new Map<object, Closable>();
+  // Private, so that nothing that prints or spreads an upstream shows credentials or TLS keys.
+  readonly #authorization: string | undefined;
+  readonly #settings: ConnectionSettings | undefined;
+  readonly #connections = new Map<object, Closable>();
   /** @internal */
   observer: UpstreamObserver | undefined = undefined;
   readonly #bars = new Set<Bar>();
   readonly #watchers: LoadWatcher[] = [];
   #inFlight = 0;
 
-  /** @throws TypeError or RangeError that names `path` when the entry is not what it should be. */
-  constructor(
-    init: UpstreamInit,
-    path = 'Upstream',
-    transport?: ConnectionSettings,
-    urlPath = `${path}.url`,
-  ) {
+  /** @throws TypeError or RangeError that names `path`, the path of its `url`, when the entry is not what it should be. */
+  constructor(init: UpstreamInit, path = 'Upstream: url', transport?: ConnectionSettings) {
     const { url: target, weight = 1, priority = 0, transport: own } = entry(init, path);
-    const { url, socketPath } = parseTarget(target, urlPath);
+    const { url, socketPath } = parseTarget(target, path);
     if (typeof weight !== 'number' || !(weight >= 0 && Number.isFinite(weight))) {
-      throw new RangeError(
-        `${path}.weight must be a number of at least 0, received ${inspect(weight)}`,
-      );
+      const at = sibling(path, 'weight');
+      throw new RangeError(`${at} must be a number of at least 0, received ${inspect(weight)}`);
     }
-    wholeNumber(`${path}.priority`, priority);
+    wholeNumber(sibling(path, 'priority'), priority);
     this.protocol = url.protocol as 'http:' | 'https:';
     this.origin = url.origin;
     this.hostname = url.hostname.startsWith('[') ? url.hostname.slice(1, -1) : url.hostname;
@@ -139,14 +126,34 @@ export class Upstream {
     this.basePath = url.pathname.endsWith('/') ? url.pathname.slice(0, -1) : url.pathname;
     this.query = url.search.slice(1);
     this.socketPath = socketPath;
-    this.authorization = basicAuthorization(url);
+    this.#authorization = basicAuthorization(url, path);
     this.weight = weight;
     this.priority = priority;
-    this.settings = own === undefined ? transport : ownSettings(own, `${path}.transport`);
+    this.#settings = own === undefined ? transport : ownSettings(own, sibling(path, 'transport'));
     this.url =
       socketPath === undefined
         ? `${url.origin}${this.basePath}${url.search}`
         : `unix:${socketPath}${this.basePath && `:${this.basePath}`}${url.search}`;
+  }
+
+  /** `Authorization` from the credentials in the URL. */
+  get authorization(): string | undefined {
+    return this.#authorization;
+  }
+
+  /** How it is connected to; `undefined` leaves that to `proxyPass()`. */
+  get settings(): ConnectionSettings | undefined {
+    return this.#settings;
+  }
+
+  /**
+   * The connections to it, by the settings they were made with. They belong to the upstream so that
+   * pipelines that share it share them, and so that they end with it.
+   *
+   * @internal
+   */
+  get connections(): Map<object, Closable> {
+    return this.#connections;
   }
 
   /** Requests that were given to it and have not ended. */
@@ -235,15 +242,20 @@ export class Upstream {
 
   /** Closes the connections: what is in flight on them finishes first. */
   async close(): Promise<void> {
-    const connections = [...this.connections.values()];
-    this.connections.clear();
+    const connections = [...this.#connections.values()];
+    this.#connections.clear();
     await Promise.all(connections.map((connection) => connection.close()));
   }
 }
 
 function entry(init: UpstreamInit, path: string): UpstreamOptions {
-  if (typeof init !== 'object' || init instanceof URL || init === null) return { url: init };
-  return known(path, init, ['url', 'weight', 'priority', 'transport']);
+  if (typeof init !== 'object' || init instanceof URL) return { url: init };
+  return known(path.replace(/[.:]\s*url$/, ''), init, ['url', 'weight', 'priority', 'transport']);
+}
+
+/** The path of another option of the entry, beside that of its `url`. */
+function sibling(path: string, name: string): string {
+  return path.replace(/url$/, name);
 }
 
 function ownSettings(transport: ConnectionOptions, path: string): ConnectionSettings {

@@ -1,0 +1,232 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import request from 'supertest';
+import { backend } from '../demo/backend.js';
+import { gateway } from '../demo/gateway.js';
+import { type Demo, start } from '../demo/start.js';
+import { tour } from '../demo/tour.js';
+import { closeAfter, serve } from './helpers/servers.js';
+
+const root = join(__dirname, '..');
+const ANY_PORTS = { server: 0, second: 0, gateway: 0 };
+
+describe('the demo', () => {
+  let demo: Demo;
+  let logged: string[];
+
+  beforeEach(async () => {
+    logged = [];
+    demo = await start(ANY_PORTS, (line) => logged.push(line));
+    closeAfter(() => demo.close());
+  });
+
+  it('has a backend with a front page and a user', async () => {
+    expect((await request(demo.server).get('/')).text).toBe('response from server backend\n');
+    expect((await request(demo.server).get('/user/1')).text).toBe(
+      'user info from server backend\n',
+    );
+  });
+
+  it('is a whole proxy in one line', async () => {
+    const res = await request(demo.gateway).get('/simple/user/1');
+    expect(res.text).toBe('user info from server backend\n');
+  });
+
+  it('cuts the prefix, and logs the path as old -> new', async () => {
+    const res = await request(demo.gateway).get('/proxy/user/1?full=yes');
+    expect(res.text).toBe('user info from server backend\n');
+    expect((await request(demo.gateway).get('/proxy')).text).toBe('response from server backend\n');
+    expect(logged).toEqual(['/proxy/user/1?full=yes -> /user/1?full=yes', '/proxy -> /']);
+  });
+
+  it.each(['get', 'post', 'put', 'patch', 'delete', 'options'] as const)(
+    'passes %s on, with its body',
+    async (method) => {
+      const res = await request(demo.gateway)
+        [method]('/proxy/echo')
+        .type('text/plain')
+        .send('hello');
+      expect(res.body).toMatchObject({ method: method.toUpperCase(), url: '/echo', body: 'hello' });
+    },
+  );
+
+  it('answers HEAD without a body', async () => {
+    const res = await request(demo.gateway).head('/proxy/user/1');
+    expect(res.status).toBe(200);
+    expect(res.headers['content-length']).toBe('30');
+    expect(res.text).toBeUndefined();
+  });
+
+  it('asks each backend in turn', async () => {
+    const first = await request(demo.gateway).get('/balanced');
+    const second = await request(demo.gateway).get('/balanced');
+    expect([first.text, second.text]).toEqual([
+      'response from server backend\n',
+      'response from second backend\n',
+    ]);
+  });
+
+  it('edits headers, there and back', async () => {
+    const res = await request(demo.gateway).get('/echo').set('User-Agent', 'a test');
+    expect(res.body.headers['x-greeting']).toBe('hello from the gateway');
+    expect(res.body.headers['user-agent']).toBeUndefined();
+    expect(res.headers['x-proxy']).toBe('magical');
+    expect(res.headers['x-powered-by']).toBeUndefined();
+  });
+
+  it('rewrites a page that comes in gzip', async () => {
+    const original = await request(demo.server).get('/page');
+    expect(original.headers['content-encoding']).toBe('gzip');
+    const res = await request(demo.gateway).get('/page');
+    expect(res.headers['content-encoding']).toBeUndefined();
+    expect(res.text).toBe('<h1>Hello from the gateway</h1>\n');
+    expect(res.headers['content-length']).toBe(String(res.text.length));
+  });
+
+  it('passes a parsed JSON body on as it was edited', async () => {
+    const res = await request(demo.gateway).post('/json').send({ a: 1 });
+    expect(res.body).toMatchObject({ url: '/echo', body: '{"a":1,"seenBy":"gateway"}' });
+  });
+
+  it('sends what the backend has, and falls through to a route of its own where it has nothing', async () => {
+    const known = await request(demo.gateway).get('/user/1');
+    expect(known.text).toBe('user info from server backend\n');
+    const unknown = await request(demo.gateway).get('/user/2');
+    expect([unknown.status, unknown.text]).toEqual([200, 'user 2, from the gateway itself\n']);
+  });
+
+  it('leads redirects and cookies back to itself', async () => {
+    const res = await request(demo.gateway).get('/shop/login');
+    expect(res.headers.location).toBe(`${demo.gateway}/shop/account`);
+    expect(res.headers['set-cookie']).toEqual(['session=abc; Path=/shop; HttpOnly']);
+    expect((await request(demo.gateway).get('/shop/account')).text).toBe('the account page\n');
+  });
+
+  it('answers 502 for a backend that is not there, and logs the code', async () => {
+    const res = await request(demo.gateway).get('/down/here');
+    expect(res.status).toBe(502);
+    expect(res.body).toMatchObject({ code: 'ERR_PROXY_CONNECT' });
+    expect(logged).toEqual(['GET /down/here: ERR_PROXY_CONNECT']);
+  });
+
+  it('has something to show behind every command of its tour', async () => {
+    for (const { curl } of tour(demo.gateway)) {
+      const { url, ...init } = fetchLike(curl);
+      const res = await fetch(url, init);
+      await res.arrayBuffer();
+      expect([curl, res.status]).toEqual([curl, url.endsWith('/down') ? 502 : 200]);
+    }
+  });
+
+  it('closes while a client keeps a connection open', async () => {
+    const { port } = new URL(demo.gateway);
+    const idle = connect(Number(port), '127.0.0.1');
+    await once(idle, 'connect');
+    const closed = once(idle, 'close');
+    idle.on('error', () => {});
+    await demo.close();
+    await closed;
+    await expect(fetch(demo.gateway)).rejects.toThrow();
+  });
+});
+
+it('answers 502 once the backend of a running gateway is down', async () => {
+  const upstream = await serve(backend('server'));
+  const front = await serve(gateway(upstream.url, 'http://127.0.0.1:1', () => {}));
+  expect((await request(front.url).get('/proxy/user/1')).status).toBe(200);
+  await new Promise((done) => upstream.server.close(done));
+  expect((await request(front.url).get('/proxy/user/1')).status).toBe(502);
+});
+
+describe('npm run demo', () => {
+  it.each(['SIGTERM', 'SIGINT'] as const)('prints where it is, and ends on %s', async (signal) => {
+    const { child, output } = runDemo();
+    const text = await output((all) => all.includes('Ctrl+C'));
+    for (const place of ['the gateway', 'the server backend', 'the second backend']) {
+      expect(text).toMatch(new RegExp(`^${place} +http://localhost:\\d+$`, 'm'));
+    }
+    const front = /^the gateway +(\S+)$/m.exec(text)?.[1] ?? '';
+    for (const { curl } of tour(front)) expect(text).toContain(`\n${curl}\n`);
+
+    expect((await request(front).get('/proxy/user/1')).text).toBe(
+      'user info from server backend\n',
+    );
+    await output((all) => all.includes('/proxy/user/1 -> /user/1'));
+
+    const ended = once(child, 'close');
+    child.kill(signal);
+    await ended;
+    await expect(fetch(front)).rejects.toThrow();
+  });
+
+  it('says which port is taken', async () => {
+    const { port } = await serve(() => {});
+    const { child, output } = runDemo({ DEMO_GATEWAY_PORT: String(port) });
+    const ended = once(child, 'close');
+    const text = await output((all) => all.includes('DEMO_GATEWAY_PORT'));
+    expect(text).toContain(`address already in use 127.0.0.1:${port}`);
+    expect(await ended).toEqual([1, null]);
+  });
+});
+
+/** What a curl command of the tour asks for, in the words of `fetch`. */
+function fetchLike(curl: string): RequestInit & { url: string } {
+  const [, ...words] = [...curl.matchAll(/'([^']*)'|(\S+)/g)].map(
+    ([, quoted, bare]) => quoted ?? bare ?? '',
+  );
+  const after = (flag: string) => words.find((_, i) => words[i - 1] === flag);
+  const [name = 'Connection', value = 'close'] = after('-H')?.split(': ') ?? [];
+  const body = after('-d') ?? null;
+  const method = after('-X') ?? (body === null ? 'GET' : 'POST');
+  return { url: words.at(-1) ?? '', method, body, headers: { [name]: value } };
+}
+
+interface RunningDemo {
+  readonly child: ChildProcess;
+  /** Resolves with all output once it satisfies `condition`; rejects when the demo has ended first. */
+  output(condition: (all: string) => boolean): Promise<string>;
+}
+
+/** What a newcomer types, on free ports. */
+function runDemo(env: Record<string, string> = {}): RunningDemo {
+  const free = { DEMO_GATEWAY_PORT: '0', DEMO_SERVER_PORT: '0', DEMO_SECOND_PORT: '0' };
+  // A group of its own, so that nothing of it outlives the test.
+  const child = spawn('npm', ['run', 'demo'], {
+    cwd: root,
+    env: { ...process.env, ...free, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+  });
+  closeAfter(() => {
+    try {
+      process.kill(-(child.pid ?? 0), 'SIGKILL');
+    } catch {
+      // It has ended, as it should.
+    }
+  });
+  let all = '';
+  const checks = new Set<() => void>();
+  const note = (chunk: Buffer): void => {
+    all += chunk;
+    for (const check of checks) check();
+  };
+  child.stdout.on('data', note);
+  child.stderr.on('data', note);
+  return {
+    child,
+    output: (condition) =>
+      new Promise((resolve, reject) => {
+        const check = (): void => {
+          if (!condition(all)) return;
+          checks.delete(check);
+          resolve(all);
+        };
+        checks.add(check);
+        child.once('close', () => reject(new Error(`the demo has ended:\n${all}`)));
+        check();
+      }),
+  };
+}

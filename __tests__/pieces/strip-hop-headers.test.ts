@@ -1,0 +1,94 @@
+import { describe, expect, it } from '@jest/globals';
+import type { RequestHandler } from 'express';
+import { stripHopHeaders } from 'headrace';
+import request from 'supertest';
+import { errorOf, printing } from '../helpers/apps.js';
+
+describe('stripHopHeaders', () => {
+  it('takes hop-by-hop fields out of what the pieces after it see', async () => {
+    const seen: unknown[] = [];
+    const look: RequestHandler = (_req, res, next) => {
+      const { headers } = res.locals.proxy;
+      seen.push(headers.get('Connection'), headers.get('X-Hop'), headers.get('X-User'));
+      next();
+    };
+    const { body } = await request(printing(stripHopHeaders(), look))
+      .get('/')
+      .set('Connection', 'close, X-Hop')
+      .set('X-Hop', 'gone')
+      .set('Proxy-Authorization', 'gone')
+      .set('X-User', 'stays');
+    expect(seen).toEqual([undefined, undefined, 'stays']);
+    expect(body.headers).toMatchObject({ 'x-user': 'stays' });
+    expect(JSON.stringify(body)).not.toContain('gone');
+  });
+
+  it('leaves req.headers as they were', async () => {
+    const app = printing(stripHopHeaders({ also: ['x-internal'] }), ((req, res) => {
+      res.json(req.headers);
+    }) as RequestHandler);
+    const { body } = await request(app).get('/').set('X-Internal', '1').set('Keep-Alive', '5');
+    expect(body).toMatchObject({ 'x-internal': '1', 'keep-alive': '5', connection: 'close' });
+  });
+
+  it('keeps what it is told to', async () => {
+    const app = printing(stripHopHeaders({ keep: ['Proxy-Authorization'] }));
+    const { body } = await request(app).get('/').set('Proxy-Authorization', 'Basic eA==');
+    expect(body.headers).toHaveProperty('proxy-authorization', 'Basic eA==');
+  });
+
+  it('takes out further fields as the client sent them; what the app sets passes', async () => {
+    const set: RequestHandler = (req, res, next) => {
+      req.headers['x-live'] = 'app';
+      res.locals.proxy.headers.set('X-Overlay', 'app');
+      next();
+    };
+    const also = ['X-Client', 'X-Live', 'X-Overlay'];
+    const { body } = await request(printing(stripHopHeaders({ also }), set))
+      .get('/')
+      .set('X-Client', 'client')
+      .set('X-Live', 'client')
+      .set('X-Overlay', 'client');
+    expect(body.headers).toMatchObject({ 'x-live': 'app', 'x-overlay': 'app' });
+    expect(body.headers).not.toHaveProperty('x-client');
+  });
+
+  it('is called with no options, undefined ones and an empty object alike', () => {
+    for (const options of [undefined, {}, { keep: undefined, also: undefined }])
+      expect(stripHopHeaders(options)).toHaveProperty('name', 'stripHopHeadersMiddleware');
+  });
+
+  it('does not touch the options it is given', () => {
+    const options = Object.freeze({ keep: Object.freeze(['TE']), also: Object.freeze(['X-A']) });
+    expect(() => stripHopHeaders(options)).not.toThrow();
+  });
+
+  it.each([
+    [{ kept: [] }, 'stripHopHeaders: unknown option "kept", did you mean "keep"?'],
+    [{ other: 1 }, 'stripHopHeaders: unknown option "other"; known are keep, also'],
+    [5, 'stripHopHeaders: options must be an object, received 5'],
+    [null, 'stripHopHeaders: options must be an object, received null'],
+    [{ keep: 'te' }, 'stripHopHeaders: keep must be an array of field names, received "te"'],
+    [{ also: ['x-a', 'b c'] }, 'stripHopHeaders: also[1] must be a field name, received "b c"'],
+    [{ keep: [7] }, 'stripHopHeaders: keep[0] must be a field name, received 7'],
+    [
+      { keep: ['Upgrade'] },
+      'stripHopHeaders: keep cannot name "upgrade", which frames the message',
+    ],
+  ])('refuses %j', (options, message) => {
+    expect(() => stripHopHeaders(options as object)).toThrow(new TypeError(message));
+  });
+
+  it.each(['connection', 'keep-alive', 'transfer-encoding', 'upgrade'])(
+    'cannot keep %s, which frames the message',
+    (name) => {
+      expect(() => stripHopHeaders({ keep: [name] })).toThrow(TypeError);
+    },
+  );
+
+  it('says so when it is mounted without being called', async () => {
+    expect(await errorOf(stripHopHeaders)).toBe(
+      'TypeError: stripHopHeaders: it was given a request. Mount what it returns: app.use(stripHopHeaders(…))',
+    );
+  });
+});

@@ -1,0 +1,420 @@
+import type { IncomingHttpHeaders, RequestListener } from 'node:http';
+import { gzipSync } from 'node:zlib';
+import { describe, expect, it } from '@jest/globals';
+import request from 'supertest';
+import { rawClient, rawRequest } from './helpers/client.js';
+import { type CodeBlock, codeBlocks, type Run, run } from './helpers/docs.js';
+import { serve } from './helpers/servers.js';
+
+const blocks = codeBlocks('README.md').filter(({ language }) => /^[jt]s$/.test(language));
+
+describe('the gateway of the README', () => {
+  it('does what is said of it', async () => {
+    const first = await upstream();
+    const second = await upstream();
+    const { url } = await run(example('A gateway'), ports(first, second));
+    const { port } = new URL(url);
+    const response = await request(url).get('/api/users?page=2');
+    expect(response.headers['x-proxy']).toBe('magical');
+    await request(url).get('/api/users?page=3');
+    expect(second.seen.map((seen) => seen.url)).toEqual(['/users?page=3']);
+    expect(first.seen).toMatchObject([
+      {
+        method: 'GET',
+        url: '/users?page=2',
+        headers: {
+          host: first.host,
+          via: '1.1 headrace',
+          'x-forwarded-for': '127.0.0.1',
+          'x-forwarded-host': `127.0.0.1:${port}`,
+          'x-forwarded-proto': 'http',
+        },
+      },
+    ]);
+  });
+
+  it('answers a plain 502 and logs the reason when the upstream is down', async () => {
+    const { url, printed } = await run(example('A gateway'), {
+      'localhost:3000': '127.0.0.1:1',
+      'localhost:3001': '127.0.0.1:2',
+    });
+    const response = await request(url).get('/api/users');
+    expect([response.status, response.body.detail]).toEqual([
+      502,
+      'The upstream could not be reached',
+    ]);
+    expect(printed).toEqual([
+      '/api/users ERR_PROXY_CONNECT Error: connect ECONNREFUSED 127.0.0.1:1',
+    ]);
+  });
+
+  it('is one line, where no single pieces are needed', async () => {
+    const { url, backend } = await start('A gateway', { block: 1 });
+    await request(url).get('/api/users');
+    expect(backend.seen).toMatchObject([{ url: '/users', headers: { via: '1.1 headrace' } }]);
+  });
+});
+
+describe('the examples of the README come out as they say', () => {
+  it('The exchange', async () => {
+    const { url, backend } = await start('The exchange');
+    await rawRequest(
+      Number(new URL(url).port),
+      'GET / HTTP/1.1\r\nHost: gateway\r\nConnection: X-User\r\n' +
+        'X-User: mallory\r\nX-Roles: reader\r\nCookie: a=1\r\n\r\n',
+    );
+    const { host, connection, ...headers } = backend.seen[0]?.headers ?? {};
+    expect(headers).toEqual({ 'x-user': 'ada', 'x-roles': 'reader, admin' });
+  });
+
+  it('reverseProxy', async () => {
+    const { url, backend } = await start('reverseProxy', {
+      answer: (_req, res) => res.setHeader('Server', 'nginx').end(),
+    });
+    const response = await request(url).get('/api/v1/users');
+    expect(response.headers.server).toBeUndefined();
+    expect(backend.seen).toMatchObject([
+      { url: '/users', headers: { via: '1.1 headrace', 'x-forwarded-for': '127.0.0.1' } },
+    ]);
+  });
+
+  it('stripHopHeaders', async () => {
+    const { url, backend } = await start('stripHopHeaders');
+    await rawRequest(
+      Number(new URL(url).port),
+      'GET / HTTP/1.1\r\nHost: gateway\r\nConnection: close, X-Trace\r\n' +
+        'X-Trace: 1\r\nX-Internal: 2\r\nX-Other: 3\r\n\r\n',
+    );
+    const { host, connection, ...headers } = backend.seen[0]?.headers ?? {};
+    expect(headers).toEqual({ 'x-other': '3' });
+  });
+
+  it('forwardedFor', async () => {
+    const { url, backend } = await start('forwardedFor');
+    await request(url).get('/').set('X-Forwarded-For', '203.0.113.7').set('Host', 'shop.example');
+    expect(backend.seen[0]?.headers).toMatchObject({
+      'x-forwarded-for': '203.0.113.7, 127.0.0.1',
+      'x-forwarded-host': 'shop.example',
+      'x-forwarded-proto': 'http',
+      via: '1.1 headrace',
+    });
+  });
+
+  it('rewriteUrl', async () => {
+    const { url, backend } = await start('rewriteUrl');
+    await request(url).get('/api/users?page=2');
+    await request(url).get('/health');
+    expect(backend.seen.map((seen) => seen.url)).toEqual(['/users?page=2', '/health']);
+  });
+
+  it('loadBalancer', async () => {
+    const { url, backend, second } = await start('loadBalancer');
+    const answers = [await request(url).get('/'), await request(url).get('/')];
+    expect(answers.map(({ headers }) => headers['x-upstream'])).toEqual([backend.url, second.url]);
+  });
+
+  it('modifyResponse', async () => {
+    const { url } = await start('modifyResponse', {
+      answer: (_req, res) => {
+        res.writeHead(200, { 'Content-Type': 'text/html', 'Content-Encoding': 'gzip' });
+        res.end(gzipSync('<p>Good day'));
+      },
+    });
+    const response = await request(url).get('/');
+    expect(response.text).toBe('<p>Good evening');
+    expect(response.headers).toMatchObject({ 'x-proxy': 'magical', 'content-length': '15' });
+    expect(response.headers['content-encoding']).toBeUndefined();
+  });
+
+  it('rewriteRedirects', async () => {
+    const { url } = await start('rewriteRedirects', {
+      answer: (req, res) => {
+        res.writeHead(302, { Location: `http://${req.headers.host}/app/login` }).end();
+      },
+    });
+    const response = await request(url).get('/shop/account');
+    expect(response.headers.location).toBe(`${url}/shop/login`);
+  });
+
+  it('rewriteCookies', async () => {
+    const { url } = await start('rewriteCookies', {
+      answer: (_req, res) => {
+        res.setHeader('Set-Cookie', 'id=1; Domain=shop.internal; Path=/; HttpOnly').end();
+      },
+    });
+    const response = await request(url).get('/shop');
+    expect(response.headers['set-cookie']).toEqual(['id=1; Path=/shop; HttpOnly']);
+  });
+
+  it('proxyPass', async () => {
+    const { url, backend } = await start('proxyPass', {
+      answer: (req, res) => void (req.url === '/v2/slow' || res.end('ok')),
+      replacements: { '5_000': '50' },
+    });
+    expect((await request(url).get('/api/users?page=2')).text).toBe('ok');
+    expect((await request(url).get('/api/slow')).status).toBe(504);
+    expect(backend.seen.map((seen) => seen.url)).toEqual(['/v2/users?page=2', '/v2/slow']);
+  });
+
+  it('sendResponse', async () => {
+    const { url } = await start('sendResponse', {
+      answer: (req, res) => res.writeHead(req.url === '/there' ? 200 : 404).end('theirs'),
+    });
+    expect((await request(url).get('/there')).text).toBe('theirs');
+    const response = await request(url).get('/elsewhere');
+    expect([response.status, response.text]).toEqual([
+      200,
+      'Nothing there, but have a look at our front page.',
+    ]);
+  });
+
+  it('proxyErrors', async () => {
+    const { url, printed } = await run(example('proxyErrors'), { 'localhost:3000': '127.0.0.1:1' });
+    const response = await request(url).get('/users');
+    expect(printed).toEqual(['GET /users ERR_PROXY_CONNECT']);
+    const [, said] =
+      /502:\n([\s\S]*)/.exec(example('proxyErrors').code.replace(/^\/\/ */gm, '')) ?? [];
+    expect(response.status).toBe(502);
+    expect(response.body).toEqual(JSON.parse(said ?? ''));
+  });
+
+  it('attach', async () => {
+    const { url, backend } = await start('attach');
+    const { port } = new URL(url);
+    const head = 'PUT / HTTP/1.1\r\nHost: gateway\r\nExpect: 100-continue\r\nContent-Length: 2\r\n';
+    const refused = await rawClient(Number(port), `${head}\r\n`);
+    expect(await refused.until((text) => text.includes('\r\n\r\n'))).toMatch(/^HTTP\/1.1 401 /);
+
+    const allowed = await rawClient(Number(port), `${head}Authorization: Basic x\r\n\r\n`);
+    expect(await allowed.until((text) => text.includes('\r\n\r\n'))).toBe(
+      'HTTP/1.1 100 Continue\r\n\r\n',
+    );
+    allowed.write('hi');
+    await allowed.until((text) => text.includes('HTTP/1.1 200 OK'));
+    expect(backend.seen).toMatchObject([{ method: 'PUT', body: 'hi' }]);
+  });
+
+  it('exchangeOf', async () => {
+    const { url, printed, backend } = await start('exchangeOf');
+    await request(url).get('/users');
+    expect(printed).toEqual([`GET /users ${backend.url} completed`]);
+  });
+
+  it('UpstreamPool', async () => {
+    const { url, backend, second } = await start('UpstreamPool');
+    await request(url).get('/users/1');
+    await request(url).get('/admin/users/1');
+    expect([backend.seen.length, second.seen.length]).toEqual([1, 1]);
+  });
+
+  it('Upstream', async () => {
+    const { url, backend, second } = await start('Upstream');
+    await request(url).get('/a').set('X-Beta', 'yes');
+    await request(url).get('/b');
+    expect(second.seen.map((seen) => seen.url)).toEqual(['/a']);
+    expect(backend.seen.map((seen) => seen.url)).toEqual(['/b']);
+  });
+
+  it('UpstreamResponse', async () => {
+    const { url, backend } = await start('UpstreamResponse', {
+      answer: (_req, res) => void res.end('["ada","grace"]'),
+    });
+    const response = await request(url).get('/');
+    expect(response.body).toEqual({ users: ['ada', 'grace'], from: backend.url });
+    expect(response.headers['cache-control']).toBe('no-store');
+  });
+
+  it('HeaderList', async () => {
+    const { url, printed } = await start('HeaderList', {
+      answer: (_req, res) => {
+        res.setHeader('Vary', 'Accept').setHeader('X-Runtime', '0.042');
+        res.setHeader('Set-Cookie', ['a=1', 'b=2']).end();
+      },
+    });
+    const { headers } = await rawRequest(
+      Number(new URL(url).port),
+      'GET / HTTP/1.1\r\nHost: gateway\r\n\r\n',
+    );
+    const lines = (name: string) =>
+      headers.filter(([key]) => key === name).map(([, value]) => value);
+    expect(lines('Vary')).toEqual(['Accept', 'Origin']);
+    expect(lines('X-Frame-Options')).toEqual(['DENY']);
+    expect(lines('Set-Cookie')).toEqual(['a=1', 'b=2']);
+    expect(lines('X-Runtime')).toEqual([]);
+    expect(printed).toEqual(['a=1', 'b=2']);
+  });
+
+  it('Errors', async () => {
+    const { url } = await run(example('Errors'), { 'localhost:3000': '127.0.0.1:1' });
+    const response = await request(url).get('/');
+    expect([response.status, response.text]).toEqual([502, 'We will be back in a minute.']);
+  });
+});
+
+describe('the recipes of the README work', () => {
+  it('An existing Express app', async () => {
+    const { url, backend, second } = await start('An existing Express app');
+    expect((await request(url).get('/health')).text).toBe('ok');
+    await request(url).get('/api/users');
+    await request(url).get('/else');
+    expect(backend.seen.map((seen) => seen.url)).toEqual(['/users']);
+    expect(second.seen.map((seen) => seen.url)).toEqual(['/else']);
+  });
+
+  it('a bare server', async () => {
+    const { url, backend } = await start('An existing Express app', { block: 1 });
+    await request(url).get('/users');
+    expect(backend.seen.map((seen) => seen.url)).toEqual(['/users']);
+  });
+
+  it('Telling the upstream who the user is', async () => {
+    const { url, backend } = await start('Telling the upstream who the user is');
+    expect((await request(url).get('/').set('X-User', 'mallory')).status).toBe(401);
+    await request(url).get('/').set('Cookie', 'session=abc').set('X-User', 'mallory');
+    expect(backend.seen.map(({ headers }) => [headers['x-user'], headers.cookie])).toEqual([
+      ['ada', undefined],
+    ]);
+  });
+
+  it('Body parsers', async () => {
+    const { url, backend } = await start('Body parsers');
+    await request(url).post('/').send({ a: 1 });
+    expect(backend.seen[0]?.body).toBe('{"a":1,"receivedAt":"2026-01-01"}');
+  });
+
+  it('Compression', async () => {
+    const text = 'compress me '.repeat(1_000);
+    const { url } = await start('Compression', {
+      answer: (_req, res) => res.setHeader('Content-Type', 'text/plain').end(text),
+    });
+    const response = await request(url).get('/');
+    expect(response.headers['content-encoding']).toMatch(/^(br|gzip)$/);
+    expect(response.text).toBe(text);
+  });
+
+  it('Own middleware in each phase', async () => {
+    const { url, backend, printed } = await start('Own middleware in each phase');
+    expect((await request(url).get('/')).headers['x-request-id']).toBe('r-1');
+    expect(backend.seen[0]?.headers['x-request-id']).toBe('r-1');
+    expect(printed).toEqual(['completed']);
+
+    const down = await run(example('Own middleware in each phase'), {
+      'localhost:3000': '127.0.0.1:1',
+    });
+    const response = await request(down.url).get('/');
+    expect([response.status, response.body]).toEqual([200, { users: [], stale: true }]);
+    expect(response.headers['x-request-id']).toBe('r-1');
+  });
+
+  it('A target for each request', async () => {
+    const { url, backend, second } = await start('A target for each request');
+    await request(url).get('/');
+    await request(url).get('/').set('X-Tenant', 'b');
+    expect([backend.seen.length, second.seen.length]).toEqual([1, 1]);
+  });
+
+  it('A strategy of your own', async () => {
+    const { url, backend, second } = await start('A strategy of your own');
+    await request(url).get('/').set('X-User', 'ada');
+    await request(url).get('/').set('X-User', 'adam');
+    expect([backend.seen.length, second.seen.length]).toEqual([1, 1]);
+  });
+
+  it('Tests with supertest', async () => {
+    const { printed } = await run(example('Tests with supertest'), {});
+    expect(printed).toEqual(['/users', '127.0.0.1']);
+  });
+
+  it('Closing gracefully', async () => {
+    const pending: (() => void)[] = [];
+    const { url, signal, backend } = await start('Closing gracefully', {
+      answer: (_req, res) => void pending.push(() => res.end('done')),
+    });
+    const response = request(url).get('/').then();
+    await backend.asked;
+    const closed = signal('SIGTERM');
+    pending[0]?.();
+    expect((await response).text).toBe('done');
+    await closed;
+    await expect(fetch(url)).rejects.toThrow();
+  });
+
+  it('Moving from http-proxy-middleware', async () => {
+    const { url, backend } = await start('Moving from http-proxy-middleware');
+    const response = await request(url).get('/api/v1/users');
+    expect(response.headers['x-proxy']).toBe('magical');
+    expect(backend.seen).toMatchObject([
+      { url: '/users', headers: { host: backend.host, 'x-forwarded-for': '127.0.0.1' } },
+    ]);
+  });
+});
+
+/** A request as an upstream got it. */
+interface Seen {
+  readonly method: string | undefined;
+  readonly url: string | undefined;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+interface Backend {
+  readonly url: string;
+  readonly host: string;
+  readonly seen: Seen[];
+  /** Resolves when the first request has come. */
+  readonly asked: Promise<void>;
+}
+
+/** An upstream that notes what it gets before it answers. */
+async function upstream(answer: RequestListener = (_req, res) => res.end('ok')): Promise<Backend> {
+  const seen: Seen[] = [];
+  let noteAsked = (): void => {};
+  const asked = new Promise<void>((resolve) => {
+    noteAsked = resolve;
+  });
+  const { url } = await serve((req, res) => {
+    let body = '';
+    req.on('data', (chunk: Buffer) => {
+      body += chunk;
+    });
+    req.on('end', () => {
+      seen.push({ method: req.method, url: req.url, headers: req.headers, body });
+      answer(req, res);
+      noteAsked();
+    });
+  });
+  return { url, host: new URL(url).host, seen, asked };
+}
+
+/** The code that stands under a heading. */
+function example(heading: string, index = 0): CodeBlock {
+  const block = blocks.filter(({ headings }) => headings.at(-1) === heading)[index];
+  if (block === undefined) throw new Error(`there is no code under "${heading}"`);
+  return block;
+}
+
+function ports(first: Backend, second: Backend): Record<string, string> {
+  return { 'localhost:3000': first.host, 'localhost:3001': second.host };
+}
+
+interface Started extends Run {
+  readonly backend: Backend;
+  readonly second: Backend;
+}
+
+interface StartOptions {
+  readonly block?: number;
+  readonly answer?: RequestListener;
+  readonly replacements?: Record<string, string>;
+}
+
+/** Runs an example in front of two upstreams that answer alike. */
+async function start(
+  heading: string,
+  { block, answer, replacements }: StartOptions = {},
+): Promise<Started> {
+  const backend = await upstream(answer);
+  const second = await upstream(answer);
+  const code = example(heading, block);
+  return { ...(await run(code, { ...ports(backend, second), ...replacements })), backend, second };
+}

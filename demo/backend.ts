@@ -1,0 +1,37 @@
+import { gzipSync } from 'node:zlib';
+import express, { type Express } from 'express';
+
+/** What stands behind the gateway: an ordinary Express app that knows nothing of headrace. */
+export function backend(name: string): Express {
+  const app = express();
+
+  app.get('/', (_req, res) => {
+    res.send(`response from ${name} backend\n`);
+  });
+
+  app.get('/user/1', (_req, res) => {
+    res.send(`user info from ${name} backend\n`);
+  });
+
+  app.get('/page', (_req, res) => {
+    const page = gzipSync(`<h1>Hello from the ${name} backend</h1>\n`);
+    res.set({ 'Content-Type': 'text/html; charset=utf-8', 'Content-Encoding': 'gzip' }).send(page);
+  });
+
+  app.get('/login', (req, res) => {
+    res.append('Set-Cookie', 'session=abc; Domain=backend.example; Path=/; HttpOnly');
+    res.redirect(`http://${req.headers.host}/account`);
+  });
+
+  app.get('/account', (_req, res) => {
+    res.send('the account page\n');
+  });
+
+  // Shows a request as it arrived here.
+  app.all('/echo', express.text({ type: () => true }), (req, res) => {
+    const { method, url, headers, body } = req;
+    res.json({ method, url, headers, body });
+  });
+
+  return app;
+}

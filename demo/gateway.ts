@@ -1,0 +1,29 @@
+import express, { type Express } from 'express';
+import { proxyErrors, proxyPass, rewriteCookies, rewriteRedirects } from 'headrace';
+import { edits } from './routes/edits.js';
+import { fallThrough } from './routes/fall-through.js';
+import { forwarding } from './routes/forwarding.js';
+
+/** A gateway in front of two backends. */
+export function gateway(server: string, second: string, log: (line: string) => void): Express {
+  const app = express();
+  app.disable('x-powered-by');
+
+  app.use(forwarding(server, second, log));
+  app.use(edits(server));
+  app.use(fallThrough(server));
+
+  // Redirects lead back here, and cookies belong to the gateway.
+  app.use(
+    '/shop',
+    rewriteRedirects(),
+    rewriteCookies({ domain: false, path: { '/': '/shop' } }),
+    proxyPass(second),
+  );
+
+  // Nothing listens there.
+  app.use('/down', proxyPass('http://127.0.0.1:1'));
+
+  app.use(proxyErrors({ log: (error, req) => log(`${req.method} ${req.url}: ${error.code}`) }));
+  return app;
+}

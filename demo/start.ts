@@ -1,0 +1,70 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Express } from 'express';
+import { attach } from 'headrace';
+import { backend } from './backend.js';
+import { gateway } from './gateway.js';
+
+/** Where the demo listens; 0 takes any free port. */
+export interface DemoPorts {
+  readonly server: number;
+  readonly second: number;
+  readonly gateway: number;
+}
+
+/** The demo in action. */
+export interface Demo {
+  readonly server: string;
+  readonly second: string;
+  readonly gateway: string;
+  /** Lets what is under way finish, and stops. */
+  close(): Promise<void>;
+}
+
+/** Starts two backends and the gateway in front of them. */
+export async function start(ports: DemoPorts, log: (line: string) => void): Promise<Demo> {
+  const running: Running[] = [];
+  const close = async (): Promise<void> => {
+    // The gateway goes first, so that what it is doing still finds its backends.
+    for (const one of running.reverse()) await one.close();
+  };
+  try {
+    const server = await listen(backend('server'), ports.server);
+    running.push(server);
+    const second = await listen(backend('second'), ports.second);
+    running.push(second);
+    const front = await listen(gateway(server.url, second.url, log), ports.gateway);
+    running.push(front);
+    return { server: server.url, second: second.url, gateway: front.url, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+interface Running {
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+async function listen(app: Express, port: number): Promise<Running> {
+  const server = createServer(app);
+  const attached = attach(server, app);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', resolve);
+  });
+  return {
+    url: `http://localhost:${(server.address() as AddressInfo).port}`,
+    close: () => closeWithin(attached.close(), server),
+  };
+}
+
+const PATIENCE_MS = 2_000;
+
+/** Waits for what is under way, but not for a browser that holds a connection open for later. */
+async function closeWithin(closed: Promise<void>, server: Server): Promise<void> {
+  const timer = setTimeout(() => server.closeAllConnections(), PATIENCE_MS);
+  await closed;
+  clearTimeout(timer);
+}

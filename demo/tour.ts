@@ -1,0 +1,28 @@
+/** A stop of the tour: what there is to see, and the command that shows it. */
+export interface Stop {
+  readonly title: string;
+  readonly curl: string;
+}
+
+/** What to try, once the gateway listens. */
+export function tour(gateway: string): Stop[] {
+  return [
+    { title: 'A whole proxy in one line', curl: `curl ${gateway}/simple/user/1` },
+    {
+      title: 'The prefix is cut: /proxy/user/1 is /user/1 there',
+      curl: `curl ${gateway}/proxy/user/1`,
+    },
+    { title: 'Every method, and a body', curl: `curl -X PUT -d hello ${gateway}/proxy/echo` },
+    { title: 'Each backend in turn: ask twice', curl: `curl ${gateway}/balanced` },
+    { title: 'Headers edited, there and back', curl: `curl -i ${gateway}/echo` },
+    { title: 'A gzip page rewritten', curl: `curl -i --compressed ${gateway}/page` },
+    {
+      title: 'A parsed JSON body goes on, edited',
+      curl: `curl -H 'Content-Type: application/json' -d '{"a":1}' ${gateway}/json`,
+    },
+    { title: 'Held, looked at and sent: the backend has it', curl: `curl ${gateway}/user/1` },
+    { title: 'Held and dropped: a 404 falls through', curl: `curl ${gateway}/user/2` },
+    { title: 'A redirect and a cookie come back as ours', curl: `curl -i ${gateway}/shop/login` },
+    { title: 'A backend that is down is a 502', curl: `curl -i ${gateway}/down` },
+  ];
+}

@@ -1,0 +1,61 @@
+import { pipeline, Readable } from 'node:stream';
+import type { ReadableStream } from 'node:stream/web';
+import { asUtf8, charsetOf, isJson } from './charset.js';
+import { decoders } from './content-coding.js';
+import type { HeaderList } from './header-list.js';
+
+/** What a body can be replaced with. Objects are sent as JSON. */
+export type BodyInit = string | Uint8Array | Readable | ReadableStream | object;
+
+/** Whether a new body is a stream, of Node or of the web. */
+export function isStream(body: unknown): body is Readable | ReadableStream {
+  if (typeof body !== 'object' || body === null) return false;
+  return body instanceof Readable || 'pipe' in body || 'getReader' in body;
+}
+
+/** The bytes of a new body that is no stream; the `Content-Type` is made to fit them. */
+export function encodeBody(body: Exclude<BodyInit, Readable>, headers: HeaderList): Buffer {
+  if (body instanceof Uint8Array) {
+    return Buffer.isBuffer(body)
+      ? body
+      : Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  }
+  const type = headers.get('content-type');
+  if (typeof body !== 'string') {
+    if (!isJson(type)) headers.set('Content-Type', 'application/json; charset=utf-8');
+    const text = JSON.stringify(body) as string | undefined;
+    if (text === undefined) {
+      throw new TypeError('response.body: this value cannot be sent as JSON');
+    }
+    return Buffer.from(text);
+  }
+  if (charsetOf(type) !== undefined) headers.set('Content-Type', asUtf8(type as string));
+  return Buffer.from(body);
+}
+
+/** A stream with the content codings undone that a `Content-Encoding` names. */
+export function decodedStream(source: Readable, encoding: string | undefined): Readable {
+  const steps = decoders(encoding);
+  if (steps.length === 0) return source;
+  return pipeline([source, ...steps], ignore) as unknown as Readable;
+}
+
+/** All of a stream; fails once it is longer than `maxBytes`. */
+export async function collect(stream: Readable, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of stream) {
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : (chunk as Buffer);
+    length += bytes.length;
+    if (length > maxBytes) throw tooLong(maxBytes);
+    chunks.push(bytes);
+  }
+  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, length);
+}
+
+export function tooLong(maxBytes: number): RangeError {
+  return new RangeError(`The body is longer than ${maxBytes} bytes`);
+}
+
+/** Errors of a pipeline show up on its last stream, where the relay hears them. */
+export function ignore(): void {}

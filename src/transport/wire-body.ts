@@ -1,0 +1,186 @@
+import type { ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
+import type { Dispatcher } from 'undici';
+import type { ProxyError } from '../exchange/errors.js';
+import type { Exchange } from '../exchange/exchange.js';
+import type { UpstreamResponse, WriteHead } from '../exchange/upstream-response.js';
+import { addTrailers, breakOff, endAnswer, flushCompressed } from './answer.js';
+
+/** Bytes held before anybody asks for them; then the upstream waits. */
+const HOLD_BYTES = 65_536;
+/** Bytes waiting for the client; then the upstream waits. */
+const SEND_AHEAD_BYTES = 262_144;
+
+/** Who takes the body: nobody yet, an edit, the client, or nobody any more. */
+type Reader = Readable | ServerResponse | 'nobody' | 'drain';
+
+/** The try that a body belongs to. */
+export interface BodyOwner {
+  /** The client has not read for as long as a body may stand still. */
+  stalled(): void;
+}
+
+/**
+ * A body on its way from undici to whoever takes it. Until somebody does, it is held, within bounds;
+ * that lets a small one leave in one write with its head.
+ */
+export class WireBody {
+  /** Bytes that have come. */
+  received = 0;
+  readonly #exchange: Exchange;
+  readonly #timeoutMs: number;
+  readonly #owner: BodyOwner;
+  #controller: Dispatcher.DispatchController | undefined = undefined;
+  #reader: Reader = 'nobody';
+  #held: Buffer[] = [];
+  #whole = false;
+  #trailers: [string, string][] | undefined = undefined;
+  #paused = false;
+  #waited = false;
+  #stall: NodeJS.Timeout | undefined = undefined;
+
+  constructor(exchange: Exchange, timeoutMs: number, owner: BodyOwner) {
+    this.#exchange = exchange;
+    this.#timeoutMs = timeoutMs;
+    this.#owner = owner;
+  }
+
+  /** What the body is paused and resumed by. */
+  begin(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+  }
+
+  take(chunk: Buffer): void {
+    this.received += chunk.length;
+    this.#exchange.bytesReceived += chunk.length;
+    const reader = this.#reader;
+    if (reader === 'drain') return;
+    if (reader === 'nobody') {
+      this.#held.push(chunk);
+      if (this.received > HOLD_BYTES) this.#pause();
+    } else if (reader instanceof Readable) {
+      if (!reader.push(chunk)) this.#pause();
+    } else {
+      const full = reader.write(chunk) === false && Object.hasOwn(reader, 'write');
+      flushCompressed(reader);
+      // Middleware that has put its own `write` there, as compression() does, keeps a queue of its own.
+      if (full || reader.writableLength > SEND_AHEAD_BYTES) this.#waitForClient(reader);
+    }
+  }
+
+  /** All of it has come. */
+  finish(trailers?: [string, string][]): void {
+    this.#whole = true;
+    this.#trailers = trailers;
+    this.#stopWaiting();
+    const reader = this.#reader;
+    if (reader instanceof Readable) reader.push(null);
+    else if (typeof reader !== 'string') this.#end(reader);
+  }
+
+  /** No more of it comes. */
+  breakOff(error: ProxyError): void {
+    this.#stopWaiting();
+    const reader = this.#reader;
+    if (reader instanceof Readable) {
+      reader.destroy(error);
+    } else if (typeof reader !== 'string') {
+      this.#exchange.settle('failed', error);
+      breakOff(reader);
+    }
+  }
+
+  /** Whoever takes it wants more. */
+  resume(): void {
+    this.#stopWaiting();
+    if (!this.#paused) return;
+    this.#paused = false;
+    this.#controller?.resume();
+  }
+
+  /** Lets the rest go by. */
+  drain(): void {
+    this.#held = [];
+    this.#reader = 'drain';
+    this.resume();
+  }
+
+  /** Sends head and body to the client; `length` is that of the body, where the head has told it. */
+  relayTo(
+    res: ServerResponse,
+    response: UpstreamResponse,
+    writeHead: WriteHead,
+    length: number | undefined,
+  ): void {
+    const held = this.#held;
+    this.#held = [];
+    if (this.#whole) {
+      writeHead(res, response, this.#trailers === undefined ? this.received : undefined);
+      for (let i = 0; i < held.length - 1; i++) res.write(held[i] as Buffer);
+      this.#end(res, held[held.length - 1]);
+      return;
+    }
+    writeHead(res, response, length);
+    if (held.length === 0) res.flushHeaders();
+    for (const chunk of held) res.write(chunk);
+    if (held.length > 0) flushCompressed(res);
+    this.#reader = res;
+    this.resume();
+  }
+
+  /** The body as a stream; `release` is called when its reader has had enough. */
+  stream(release: () => void, failure: ProxyError | undefined): Readable {
+    const readable = new Readable({
+      read: () => this.resume(),
+      destroy: (error, done) => {
+        release();
+        done(error);
+      },
+    });
+    for (const chunk of this.#held) readable.push(chunk);
+    this.#held = [];
+    if (failure !== undefined) readable.destroy(failure);
+    else if (this.#whole) readable.push(null);
+    else this.#reader = readable;
+    return readable;
+  }
+
+  #end(res: ServerResponse, last?: Buffer): void {
+    if (this.#trailers !== undefined) addTrailers(res, this.#trailers);
+    endAnswer(res, last);
+    if (this.#waited) this.#watchRest(res);
+  }
+
+  #pause(): void {
+    this.#paused = true;
+    this.#controller?.pause();
+  }
+
+  #waitForClient(res: ServerResponse): void {
+    this.#pause();
+    if (!this.#waited) {
+      this.#waited = true;
+      // Not by `this`: compression() puts the listener on a stream of its own.
+      res.on('drain', () => this.resume());
+    }
+    this.#stall = setTimeout(tellStalled, this.#timeoutMs, this.#owner);
+    this.#stall.unref();
+  }
+
+  #stopWaiting(): void {
+    if (this.#stall === undefined) return;
+    clearTimeout(this.#stall);
+    this.#stall = undefined;
+  }
+
+  /** What is left in our own buffers must not wait for ever either. */
+  #watchRest(res: ServerResponse): void {
+    const timer = setTimeout(() => res.destroy(), this.#timeoutMs);
+    timer.unref();
+    res.once('close', () => clearTimeout(timer));
+  }
+}
+
+function tellStalled(owner: BodyOwner): void {
+  owner.stalled();
+}
