@@ -184,7 +184,7 @@ describe('a pool fed by a source', () => {
 
   it('takes an upstream with other credentials or another transport for a new one', async () => {
     const source = pushSource();
-    const { pool, drained } = poolOf(source);
+    const { pool, drained, has } = poolOf(source);
     const versions = [
       'http://me:one@127.0.0.1:1',
       'http://me:two@127.0.0.1:1',
@@ -193,14 +193,16 @@ describe('a pool fed by a source', () => {
     ];
     for (const [i, version] of versions.entries()) {
       source.push([version]);
-      await eventually(`version ${i}`, () => drained.length === i && pool.upstreams.length === 1);
+      await has('http://127.0.0.1:1');
+      await eventually(`version ${i}`, () => drained.length === i);
     }
     const [last] = pool.upstreams;
-    source.push([], [{ url: 'http://me:two@127.0.0.1:1', transport: { connections: 2 } }]);
-    await delay(50);
     expect(last?.settings?.connections).toBe(2);
-    expect(drained).toHaveLength(3);
+    const same = { url: 'http://me:two@127.0.0.1:1', transport: { connections: 2 } };
+    source.push([same, 'http://127.0.0.1:2']);
+    await has('http://127.0.0.1:1', 'http://127.0.0.1:2');
     expect(pool.upstreams[0]).toBe(last);
+    expect(drained).toHaveLength(3);
   });
 
   it('is not upset by listeners that throw', async () => {

@@ -4,7 +4,9 @@ import type { Discovery, DiscoverySink } from './discovery.js';
 
 /** The shortest time between two updates. What comes in between waits, and only the newest counts. */
 export const UPDATE_INTERVAL_MS = 20;
-/** Lists taken in that time. A source that has more at hand must not keep the event loop busy. */
+/** An update that takes long is followed by a pause that is as many times as long. */
+const PAUSE_FACTOR = 4;
+/** Lists taken between two updates. A source that has more at hand must not keep the event loop busy. */
 const MAX_LISTS = 100;
 /** The pause after a failure is random, up to a limit that begins here and doubles to its maximum. */
 export const MIN_BACKOFF_MS = 100;
@@ -40,7 +42,8 @@ class Follower {
   #next: Promise<Said> | undefined = undefined;
   /** Whether the latest thing heard from this iterator was a failure. */
   #doubted = false;
-  #updatedAt = Number.NEGATIVE_INFINITY;
+  /** When the next update may be made, of `performance.now()`. */
+  #due = 0;
 
   constructor(source: Discovery, sink: DiscoverySink, random: () => number) {
     this.#source = source;
@@ -83,7 +86,7 @@ class Follower {
     this.#next = undefined;
     if (first.type === 'failure') throw first.error;
     const lists = [first.list];
-    const wait = this.#updatedAt + UPDATE_INTERVAL_MS - performance.now();
+    const wait = this.#due - performance.now();
     if (wait <= 0) return lists;
     const due = this.#pause(wait);
     while (lists.length < MAX_LISTS) {
@@ -99,7 +102,7 @@ class Follower {
 
   /** Applies the newest list that is one. @throws what was wrong with the newest, if anything was. */
   #apply(lists: readonly (readonly UpstreamInit[])[]): void {
-    this.#updatedAt = performance.now();
+    const started = performance.now();
     let refused: { readonly error: unknown } | undefined;
     for (const list of lists.toReversed()) {
       try {
@@ -109,6 +112,8 @@ class Follower {
         refused ??= { error };
       }
     }
+    const ended = performance.now();
+    this.#due = ended + Math.max(UPDATE_INTERVAL_MS, PAUSE_FACTOR * (ended - started));
     if (refused !== undefined) throw refused.error;
   }
 
