@@ -122,7 +122,7 @@ describe('a pool fed by a source', () => {
     [undefined, /upstreams must be an array, received undefined/],
     ['http://127.0.0.1:1', /upstreams must be an array, received "http:\/\/127.0.0.1:1"/],
     [[42], /upstreams\[0\]\.url must be an http\(s\) URL, received 42/],
-    [[null], /upstreams\[0\]\.url must be an http\(s\) URL, received null/],
+    [[null], /upstreams\[0\]: options must be an object, received null/],
     [['http://a', 'htp://b'], /upstreams\[1\]\.url must be an http\(s\) URL, received "htp:\/\/b"/],
     [[{ url: 'http://a', weight: -1 }], /upstreams\[0\]\.weight must be a number of at least 0/],
     [[{ url: 'http://a', wait: 1 }], /upstreams\[0\]: unknown option "wait"/],
