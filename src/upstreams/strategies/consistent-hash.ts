@@ -92,7 +92,7 @@ class Owners implements Prepared {
       if (this.#takes(upstream, candidates)) return upstream;
     }
     // All that are left are full, and the others were left out: the bound is for the pool as a whole.
-    return candidates[hash % candidates.length];
+    return candidates[(hash >>> 0) % candidates.length];
   }
 
   #takes(upstream: Upstream, candidates: readonly Upstream[]): boolean {

@@ -45,7 +45,7 @@ export class HashRing implements Prepared {
     let nearest = 0;
     let shortest = Number.POSITIVE_INFINITY;
     for (let probe = attempt * PROBES; probe < (attempt + 1) * PROBES; probe++) {
-      const place = mix(hash + Math.imul(probe, STEP));
+      const place = mix((hash + Math.imul(probe, STEP)) | 0);
       const point = this.#firstFrom(place);
       const distance = ((this.#places[point] as number) - place) >>> 0;
       if (distance < shortest) {
@@ -67,8 +67,9 @@ export class HashRing implements Prepared {
   }
 
   #firstFrom(place: number): number {
+    const unsigned = place >>> 0;
     let point = this.#arcs[place >>> this.#shift] as number;
-    while (point < this.#places.length && (this.#places[point] as number) < place) point += 1;
+    while (point < this.#places.length && (this.#places[point] as number) < unsigned) point += 1;
     return point < this.#places.length ? point : 0;
   }
 
@@ -83,7 +84,7 @@ export class HashRing implements Prepared {
       // Two hashes: of 10,000 upstreams, two may well share one, and then one would get no key.
       const step = murmur3(url, STEP) | 1;
       for (let i = 0; i < (counts[owner] as number); i++) {
-        const place = mix(start + Math.imul(i, step));
+        const place = mix((start + Math.imul(i, step)) | 0);
         unsorted[made++] = place;
         increment(arcs, (place >>> this.#shift) + 1);
       }

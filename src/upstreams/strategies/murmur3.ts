@@ -1,6 +1,7 @@
 /**
- * MurmurHash3 x86 32 of a text's UTF-8 bytes, which are made on the way: it allocates nothing. Half of
- * a surrogate pair is hashed as if it were a character.
+ * MurmurHash3 x86 32 of a text's UTF-8 bytes, which are made on the way. Half of a
+ * surrogate pair is hashed as if it were a character. The hash is signed: half of the unsigned ones are
+ * no small integers to V8, which would allocate them.
  */
 export function murmur3(text: string, seed = 0): number {
   let hash = seed;
@@ -13,7 +14,7 @@ export function murmur3(text: string, seed = 0): number {
       block |= utf8Byte(code, lead, left) << (8 * (bytes & 3));
       bytes += 1;
       if ((bytes & 3) === 0) {
-        hash = Math.imul(rotateLeft(hash ^ scramble(block), 13), 5) + 0xe6546b64;
+        hash = (Math.imul(rotateLeft(hash ^ scramble(block), 13), 5) + 0xe6546b64) | 0;
         block = 0;
       }
     }
@@ -26,7 +27,7 @@ export function mix(value: number): number {
   let hash = value;
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
-  return (hash ^ (hash >>> 16)) >>> 0;
+  return hash ^ (hash >>> 16);
 }
 
 function scramble(block: number): number {

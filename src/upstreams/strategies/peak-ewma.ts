@@ -30,11 +30,6 @@ export interface PeakEwmaOptions {
 const ALL_COMPARED = 8;
 
 /**
- * Of an upstream that has not answered yet: anything that has is better, once it has something to do.
- */
-const UNKNOWN_MS = 60_000;
-
-/**
  * Takes the upstream that is likely to answer first: by its latency times the requests it would have in
  * flight, for its weight. Latency jumps up to a slow answer and comes down slowly, so that a stall is
  * felt at once. Compares all of a few upstreams, and two drawn by weight of many.
@@ -52,24 +47,26 @@ export function peakEwma(options: PeakEwmaOptions = {}): Strategy {
   const roster = new Roster((candidates) => new Sampler(candidates));
   const peaks = new WeakMap<Upstream, Peak>();
 
-  function costOf(upstream: Upstream, at: number): number {
-    const latencyMs = peaks.get(upstream)?.latencyAt(at, decayMs);
-    const { inFlight, weight } = upstream;
-    if (latencyMs === undefined) return inFlight === 0 ? 0 : (UNKNOWN_MS * inFlight) / weight;
-    return (latencyMs * (inFlight + 1)) / weight;
+  function isBetter(a: Upstream, b: Upstream): boolean {
+    const peakOfA = peaks.get(a);
+    const peakOfB = peaks.get(b);
+    const loadOfA = (a.inFlight + 1) / a.weight;
+    const loadOfB = (b.inFlight + 1) / b.weight;
+    if (peakOfA && peakOfB) {
+      return peakOfA.latencyMs * loadOfA < peakOfB.latencyMs * loadOfB * peakOfB.since(peakOfA);
+    }
+    // One that has not answered yet gets a request to show what it can do, and no second one.
+    if (peakOfA) return b.inFlight > 0;
+    if (peakOfB) return a.inFlight === 0;
+    return loadOfA < loadOfB;
   }
 
-  function cheapest(candidates: readonly Upstream[], at: number): Upstream | undefined {
+  function bestOf(candidates: readonly Upstream[]): Upstream {
     const start = indexBelow(candidates.length, random);
-    let best: Upstream | undefined;
-    let lowest = Number.POSITIVE_INFINITY;
-    for (let i = 0; i < candidates.length; i++) {
+    let best = candidates[start] as Upstream;
+    for (let i = 1; i < candidates.length; i++) {
       const upstream = candidates[(start + i) % candidates.length] as Upstream;
-      const cost = costOf(upstream, at);
-      if (cost < lowest) {
-        best = upstream;
-        lowest = cost;
-      }
+      if (isBetter(upstream, best)) best = upstream;
     }
     return best;
   }
@@ -77,39 +74,45 @@ export function peakEwma(options: PeakEwmaOptions = {}): Strategy {
   return {
     pick(candidates) {
       if (candidates.length < 2) return candidates[0];
-      if (candidates.length <= ALL_COMPARED) return cheapest(candidates, now());
+      if (candidates.length <= ALL_COMPARED) return bestOf(candidates);
       const sampler = roster.for(candidates);
       const one = sampler.draw(candidates, random);
       const other = sampler.drawOther(one, candidates, random);
-      const at = now();
-      return costOf(other, at) < costOf(one, at) ? other : one;
+      return isBetter(other, one) ? other : one;
     },
     observe(upstream, latencyMs) {
       const peak = peaks.get(upstream);
-      if (peak === undefined) peaks.set(upstream, new Peak(latencyMs, now()));
-      else peak.observe(latencyMs, now(), decayMs);
+      if (peak === undefined) peaks.set(upstream, new Peak(latencyMs, now(), decayMs));
+      else peak.observe(latencyMs, now());
     },
   };
 }
 
 /** A moving average that goes straight up to a peak and comes down exponentially. */
 class Peak {
-  #latencyMs: number;
+  /** What it was when it was last heard of. */
+  latencyMs: number;
   #at: number;
+  readonly #decayMs: number;
 
-  constructor(latencyMs: number, at: number) {
-    this.#latencyMs = latencyMs;
+  constructor(latencyMs: number, at: number, decayMs: number) {
+    this.latencyMs = latencyMs;
+    this.#at = at;
+    this.#decayMs = decayMs;
+  }
+
+  observe(latencyMs: number, at: number): void {
+    const kept = Math.exp((this.#at - at) / this.#decayMs);
+    this.latencyMs = Math.max(latencyMs, this.latencyMs * kept + latencyMs * (1 - kept));
     this.#at = at;
   }
 
-  observe(latencyMs: number, at: number, decayMs: number): void {
-    const kept = Math.exp((this.#at - at) / decayMs);
-    this.#latencyMs = Math.max(latencyMs, this.#latencyMs * kept + latencyMs * (1 - kept));
-    this.#at = at;
-  }
-
-  /** It goes down while nothing is heard, or an upstream that was slow once would never be asked again. */
-  latencyAt(at: number, decayMs: number): number {
-    return this.#latencyMs * Math.exp((this.#at - at) / decayMs);
+  /**
+   * By how much another one has come down that was heard of before this one. What is not heard of goes
+   * down, or an upstream that was slow once would never be asked again. What both have come down by
+   * since makes no difference between them, so that a pick need not know the time.
+   */
+  since(other: Peak): number {
+    return Math.exp((this.#at - other.#at) / this.#decayMs);
   }
 }
