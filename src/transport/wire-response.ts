@@ -200,6 +200,16 @@ export class WireResponse
     this.#controller?.abort(error);
   }
 
+  /** What is left of the upload is for the next try, if there is one: it must not go two ways. */
+  override discard(): void {
+    const { body } = this.#request;
+    if (body instanceof Readable && !body.readableEnded) {
+      this.#cut(new ResetError({ upstream: this.upstream }));
+      body.destroy();
+    }
+    super.discard();
+  }
+
   override relayTo(res: ServerResponse, writeHead: WriteHead): void {
     if (this.#failure !== undefined) throw this.#failure;
     this.#body.relayTo(res, this, writeHead, this.#length);

@@ -1,0 +1,205 @@
+import { describe, expect, it } from '@jest/globals';
+import express from 'express';
+import {
+  type Handler,
+  type LoadBalancerOptions,
+  loadBalancer,
+  proxyErrors,
+  proxyPass,
+  retry,
+  UpstreamPool,
+} from 'headrace';
+import request from 'supertest';
+import { rawRequest } from '../helpers/client.js';
+import { request as get } from '../helpers/requests.js';
+import { closeAfter, frameworks, gateway, rawUpstream, serve } from '../helpers/servers.js';
+import { eventually } from '../helpers/settled.js';
+
+const SECRET = 'a secret of enough length';
+
+/** An upstream that answers with its name. */
+async function named(name: string): Promise<string> {
+  return (await serve((_req, res) => res.end(name))).url;
+}
+
+describe('loadBalancer', () => {
+  it.each(frameworks)('spreads requests in %s', async (framework) => {
+    const upstreams = await Promise.all(['a', 'b', 'c'].map(named));
+    const balancer = loadBalancer({ upstreams });
+    closeAfter(() => balancer.close());
+    const { port } = await gateway(framework, balancer, proxyPass());
+    const bodies: string[] = [];
+    for (let i = 0; i < 6; i++) bodies.push((await rawRequest(port, get('GET /'))).body);
+    expect(bodies).toEqual(['a', 'b', 'c', 'a', 'b', 'c']);
+  });
+
+  it('chooses when it is called, so that no upstream is needed to see its choice', async () => {
+    const app = express();
+    app.use(loadBalancer({ upstreams: ['http://a', 'http://b'] }), (_req, res) => {
+      res.json({ upstream: res.locals.proxy.upstream, pool: res.locals.proxy.pool !== undefined });
+    });
+    const agent = request(app);
+    expect((await agent.get('/')).body).toEqual({ upstream: { url: 'http://a' }, pool: true });
+    expect((await agent.get('/')).body).toEqual({ upstream: { url: 'http://b' }, pool: true });
+  });
+
+  it.each(frameworks)('answers 503 in %s when there is nothing to choose', async (framework) => {
+    const { port } = await gateway(framework, loadBalancer({ upstreams: [] }), proxyPass());
+    expect((await rawRequest(port, get('GET /'))).status).toBe(503);
+  });
+
+  it('fails with a code of its own, before anything else is done', async () => {
+    const later: Handler = () => {
+      throw new Error('it went on');
+    };
+    const balancer = loadBalancer({ upstreams: [{ url: 'http://a', weight: 0 }] });
+    const { port } = await gateway('express 5', balancer, later, proxyErrors());
+    const { status, body } = await rawRequest(port, get('GET /'));
+    expect([status, JSON.parse(body).code]).toEqual([503, 'ERR_PROXY_NO_UPSTREAM']);
+  });
+
+  it('holds no place for a client that left before it was asked', async () => {
+    const balancer = loadBalancer({ upstreams: [await named('a')] });
+    let resume = (): void => {};
+    const slow: Handler = (_req, res, next) => {
+      res.once('close', () => {
+        next?.();
+        resume();
+      });
+    };
+    const resumed = new Promise<void>((resolve) => {
+      resume = resolve;
+    });
+    const { port } = await gateway('express 5', slow, balancer, proxyPass());
+    const failed = rawRequest(port, get('GET /'), 200).catch(() => 'gone');
+    expect(await failed).toBe('gone');
+    await resumed;
+    expect(balancer.upstreams.stats()).toMatchObject([{ inFlight: 0, requests: 0 }]);
+  });
+
+  it('shares a pool between pipelines, its turns and its counts', async () => {
+    const pool = new UpstreamPool(await Promise.all(['a', 'b'].map(named)));
+    closeAfter(() => pool.close());
+    const [one, two] = [loadBalancer({ upstreams: pool }), loadBalancer({ upstreams: pool })];
+    expect([one.upstreams, two.upstreams]).toEqual([pool, pool]);
+    const first = await gateway('express 5', one, proxyPass());
+    const second = await gateway('connect', two, proxyPass());
+    const bodies: string[] = [];
+    for (const { port } of [first, second, first, second]) {
+      bodies.push((await rawRequest(port, get('GET /'))).body);
+    }
+    expect(bodies).toEqual(['a', 'b', 'a', 'b']);
+    expect(pool.stats().map(({ requests }) => requests)).toEqual([2, 2]);
+    pool.upstreams[0]?.bar('ejected');
+    expect((await rawRequest(first.port, get('GET /'))).body).toBe('b');
+    expect((await rawRequest(second.port, get('GET /'))).body).toBe('b');
+  });
+
+  it('closes a pool of its own, but not one that was given', async () => {
+    const upstream = await rawUpstream();
+    const pool = new UpstreamPool([upstream.url]);
+    closeAfter(() => pool.close());
+    const shared = loadBalancer({ upstreams: pool });
+    const { port } = await gateway('express 5', shared, proxyPass());
+    await rawRequest(port, get('GET /'));
+    await shared.close();
+    await rawRequest(port, get('GET /'));
+    expect(upstream.sockets).toHaveLength(1);
+    expect(upstream.sockets[0]?.destroyed).toBe(false);
+    await pool.close();
+    await eventually('the end of the connection', () => upstream.sockets[0]?.destroyed === true);
+  });
+});
+
+describe('sticky sessions', () => {
+  it('keep a client with the upstream that served it first, and tell it once', async () => {
+    const upstreams = await Promise.all(['a', 'b', 'c'].map(named));
+    const balancer = loadBalancer({ upstreams, sticky: { secret: SECRET } });
+    closeAfter(() => balancer.close());
+    const app = express().use(balancer, proxyPass());
+    const first = await request(app).get('/').expect(200, 'a');
+    const [cookie = ''] = first.get('Set-Cookie') ?? [];
+    for (let i = 0; i < 5; i++) {
+      const again = await request(app).get('/').set('Cookie', cookie).expect(200, 'a');
+      expect(again.get('Set-Cookie')).toBeUndefined();
+    }
+    await request(app).get('/').expect(200, 'b');
+  });
+
+  it('fall through to the strategy when the upstream is out, and follow the new one', async () => {
+    const upstreams = await Promise.all(['a', 'b'].map(named));
+    const balancer = loadBalancer({ upstreams, sticky: { secret: SECRET } });
+    closeAfter(() => balancer.close());
+    const app = express().use(balancer, proxyPass());
+    const [cookie = ''] = (await request(app).get('/').expect('a')).get('Set-Cookie') ?? [];
+    balancer.upstreams.upstreams[0]?.bar('ejected');
+    const moved = await request(app).get('/').set('Cookie', cookie).expect(200, 'b');
+    const [next = ''] = moved.get('Set-Cookie') ?? [];
+    balancer.upstreams.upstreams[0]?.lift('ejected');
+    await request(app).get('/').set('Cookie', next).expect(200, 'b');
+  });
+
+  it('follow a retry to the upstream that answered', async () => {
+    const broken = await rawUpstream((_bytes, socket) => void socket.destroy());
+    const balancer = loadBalancer({
+      upstreams: [broken.url, await named('b')],
+      sticky: { secret: SECRET },
+    });
+    closeAfter(() => balancer.close());
+    const app = express().use(balancer, retry(), proxyPass());
+    const answer = await request(app).get('/').expect(200, 'b');
+    const [cookie = ''] = answer.get('Set-Cookie') ?? [];
+    expect(answer.get('Set-Cookie')).toHaveLength(1);
+    await request(app).get('/').set('Cookie', cookie).expect(200, 'b');
+    expect(broken.sockets).toHaveLength(1);
+  });
+
+  it('are not impressed by forged cookies', async () => {
+    const balancer = loadBalancer({ upstreams: [await named('a')], sticky: { secret: SECRET } });
+    closeAfter(() => balancer.close());
+    const app = express().use(balancer, proxyPass());
+    const forged = 'headrace_upstream=aaaaaaaaaaaaaaaaaaaaaa.s44we8.aaaaaaaaaaaaaaaaaaaaaa';
+    const answer = await request(app).get('/').set('Cookie', forged).expect(200, 'a');
+    expect(answer.get('Set-Cookie')).toHaveLength(1);
+  });
+});
+
+describe('options of loadBalancer', () => {
+  it.each<[unknown, string]>([
+    [undefined, 'options must be an object, received undefined'],
+    [{}, 'upstreams must be an array, received undefined'],
+    [{ upstreams: 'http://a' }, 'upstreams must be an array, received "http://a"'],
+    [
+      { upstreams: ['http://a', { url: 'htp://b' }] },
+      'upstreams[1].url must be an http(s) URL, received "htp://b"',
+    ],
+    [{ upstreams: [], stategy: 'x' }, 'unknown option "stategy", did you mean "strategy"?'],
+    [
+      { upstreams: [], health: { passive: { maxFailures: 0 } } },
+      'health.passive.maxFailures must be',
+    ],
+    [{ upstreams: [], health: { active: { path: 'x' } } }, 'health.active.path must be a path'],
+    [{ upstreams: [], slowStartMs: -1 }, 'slowStartMs must be a whole number'],
+    [{ upstreams: [], sticky: {} }, 'sticky.secret must be a string of at least 16 characters'],
+  ])('refuse %j', (options, message) => {
+    const make = () => loadBalancer(options as LoadBalancerOptions);
+    expect(make).toThrow(/^loadBalancer: /);
+    expect(make).toThrow(message);
+  });
+
+  it('refuse what belongs to a pool beside a pool', () => {
+    const pool = new UpstreamPool([]);
+    const message = 'loadBalancer: slowStartMs belongs to the pool, give it to new UpstreamPool()';
+    expect(() => loadBalancer({ upstreams: pool, slowStartMs: 0 })).toThrow(message);
+    expect(() => loadBalancer({ upstreams: pool, slowStartMs: undefined })).not.toThrow();
+  });
+
+  it('say so when the factory itself was mounted', async () => {
+    const { port } = await gateway('express 5', loadBalancer, proxyErrors());
+    const { status } = await rawRequest(port, get('GET /'));
+    expect(status).toBe(500);
+    const app = express().use(loadBalancer as unknown as Handler);
+    const answer = await request(app).get('/');
+    expect(answer.text).toContain('Mount what it returns: app.use(loadBalancer(…))');
+  });
+});
