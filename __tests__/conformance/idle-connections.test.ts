@@ -90,6 +90,36 @@ describe('an upstream that closes idle connections', () => {
     expect(res.status).toBe(again ? 200 : 502);
     expect(upstream.received().match(/ \/second /g)).toHaveLength(again ? 2 : 1);
   });
+
+  it.each([
+    ['reset', (socket: Socket) => socket.resetAndDestroy()],
+    ['ended', (socket: Socket) => socket.end()],
+    ['spoiled', (socket: Socket) => socket.write('evil')],
+  ])(
+    'and is %s while a POST waits for it: that is sent over another, once',
+    async (_how, spoil) => {
+      const upstream = await rawUpstream();
+      const { port } = await gateway(
+        'express 5',
+        (req, _res, next) => {
+          if (req.method !== 'POST') return next();
+          spoil(upstream.sockets[0] as Socket);
+          // From here, undici looks at the connection once more before it writes.
+          return setImmediate(next);
+        },
+        proxyPass(upstream.url, { connections: 1 }),
+      );
+      await rawRequest(port, GET);
+      const res = await rawRequest(
+        port,
+        'POST / HTTP/1.1\r\nHost: gateway\r\nContent-Length: 4\r\n\r\nbody',
+      );
+      expect(res.status).toBe(200);
+      const [first, ...others] = upstream.connections();
+      expect(first).not.toContain('POST');
+      expect(others.join('')).toMatch(/^POST \/ HTTP\/1\.1\r\n.*\r\n\r\nbody$/s);
+    },
+  );
 });
 
 describe('bytes that nobody asked an upstream for', () => {
