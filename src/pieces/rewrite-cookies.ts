@@ -138,10 +138,11 @@ function rewriteCookie(cookie: string, rewrite: Rewrite): string {
     const at = attribute.indexOf('=');
     const name = (at === -1 ? attribute : attribute.slice(0, at)).trim().toLowerCase();
     const value = at === -1 ? '' : attribute.slice(at + 1).trim();
-    if (name === 'domain' && rewrite.domain !== undefined && !hostBound) {
-      pushMapped(kept, attribute, 'Domain', value, rewrite.domain(value));
-    } else if (name === 'path' && rewrite.path !== undefined && !hostBound) {
-      pushMapped(kept, attribute, 'Path', value, rewrite.path(value));
+    const map = name === 'domain' ? rewrite.domain : name === 'path' ? rewrite.path : undefined;
+    if (map !== undefined && !hostBound) {
+      const mapped = map(value);
+      if (mapped === value) kept.push(attribute);
+      else if (mapped !== false) kept.push(` ${capitalized(name)}=${mapped}`);
     } else if (
       !(name === 'secure' && dropsSecure) &&
       !(name === 'samesite' && rewrite.sameSite !== undefined)
@@ -154,16 +155,6 @@ function rewriteCookie(cookie: string, rewrite: Rewrite): string {
     kept.push(' Secure');
   if (rewrite.sameSite) kept.push(` SameSite=${capitalized(rewrite.sameSite)}`);
   return [pair, ...kept].join(';');
-}
-
-function pushMapped(
-  kept: string[],
-  attribute: string,
-  name: string,
-  before: string,
-  after: string | false,
-): void {
-  if (after !== false) kept.push(after === before ? attribute : ` ${name}=${after}`);
 }
 
 /** Browsers refuse `SameSite=None` and `Partitioned` without `Secure`. */
