@@ -1,7 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import {
-  backtracks,
   callable,
   fieldNames,
   flag,
@@ -209,32 +208,6 @@ describe('inspect', () => {
 
   it('masks the credentials of a URL object', () => {
     expect(inspect(new URL('ftp://user:secret@host/'))).toBe('"ftp://***@host/"');
-  });
-});
-
-describe('backtracks', () => {
-  it.each(['(a+)+', '(a*)*', '(?:a+b?)*', '([a-z]+)*$', '(a{2,})+', '((a+))+', '(x(a*)y)+'])(
-    'finds the group that repeats what repeats in %p',
-    (source) => {
-      expect(backtracks(source)).toBe(true);
-    },
-  );
-
-  it.each([
-    '^/api',
-    'a+b+',
-    '(abc)+',
-    '(a?)+',
-    '([+*])+',
-    '(\\+)+',
-    '(a{2})+',
-    '(a+)',
-    '[(a+)+]',
-    '[\\](a+]+',
-    ')(a)+',
-    '[unclosed',
-  ])('finds none in %p', (source) => {
-    expect(backtracks(source)).toBe(false);
   });
 });
 

@@ -152,53 +152,6 @@ function editDistance(a: string, b: string): number {
   return row[b.length] as number;
 }
 
-/** A group that is open while a pattern is scanned. */
-interface OpenGroup {
-  repeats: boolean;
-}
-
-/**
- * Whether a regular expression repeats a group that itself repeats, as `(a+)+` does: on a text that
- * does not match, such a pattern tries exponentially many ways.
- */
-export function backtracks(source: string): boolean {
-  const groups: OpenGroup[] = [{ repeats: false }];
-  for (let i = 0; i < source.length; i++) {
-    const char = source[i];
-    const group = groups[groups.length - 1] as OpenGroup;
-    if (char === '\\') {
-      i++;
-    } else if (char === '[') {
-      i = classEnd(source, i);
-    } else if (char === '(') {
-      groups.push({ repeats: false });
-    } else if (char === ')' && groups.length > 1) {
-      groups.pop();
-      const outer = groups[groups.length - 1] as OpenGroup;
-      const repeated = isUnbounded(source, i + 1);
-      if (repeated && group.repeats) return true;
-      outer.repeats ||= repeated || group.repeats;
-    } else if (isUnbounded(source, i)) {
-      group.repeats = true;
-    }
-  }
-  return false;
-}
-
-/** Whether `*`, `+` or an open `{n,}` stands at `at`. */
-function isUnbounded(source: string, at: number): boolean {
-  const char = source[at];
-  return char === '*' || char === '+' || (char === '{' && /^\{\d+,\}/.test(source.slice(at)));
-}
-
-function classEnd(source: string, start: number): number {
-  for (let i = start + 1; i < source.length; i++) {
-    if (source[i] === '\\') i++;
-    else if (source[i] === ']') return i;
-  }
-  return source.length;
-}
-
 /** Throws unless `value` is a share: a number from 0 to 1. */
 export function fraction(path: string, value: number): void {
   if (typeof value !== 'number' || !(value >= 0 && value <= 1)) {

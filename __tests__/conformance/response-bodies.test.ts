@@ -1,6 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { get, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -9,7 +8,8 @@ import { describe, expect, it } from '@jest/globals';
 import compression from 'compression';
 import { proxyPass } from 'headrace';
 import { rawClient, rawRequest } from '../helpers/client.js';
-import { closeAfter, frameworks, gateway, rawUpstream, serve } from '../helpers/servers.js';
+import { fetchHead } from '../helpers/http.js';
+import { frameworks, gateway, rawUpstream, serve } from '../helpers/servers.js';
 import { settled } from '../helpers/settled.js';
 
 const GET = 'GET / HTTP/1.1\r\nHost: gateway\r\n\r\n';
@@ -29,17 +29,6 @@ async function upstreamThatWaits(
     return `${['HTTP/1.1 200 OK', ...lines].join('\r\n')}\r\n\r\n`;
   });
   return { url, socket };
-}
-
-/** Asks for a URL on a connection of its own and resolves at the head of the response. */
-async function fetchHead(
-  url: string,
-  headers: Record<string, string> = {},
-): Promise<IncomingMessage> {
-  const request = get(url, { agent: false, headers });
-  closeAfter(() => request.destroy());
-  const [response] = await once(request, 'response');
-  return response as IncomingMessage;
 }
 
 async function sha256(body: Readable): Promise<string> {
@@ -85,7 +74,7 @@ describe.each(frameworks)('a slow body through %s', (framework) => {
     const upstream = await upstreamThatWaits(`Content-Type: ${type}`, 'Transfer-Encoding: chunked');
     const { url } = await gateway(framework, compression(), proxyPass(upstream.url));
     const accepts = coding === undefined && type !== 'image/png' ? 'identity' : 'gzip';
-    const response = await fetchHead(url, { 'accept-encoding': accepts });
+    const response = await fetchHead(url, { headers: { 'accept-encoding': accepts } });
     expect(response.headers['content-encoding']).toBe(coding);
 
     const body: Readable = coding === undefined ? response : response.pipe(createGunzip());
@@ -113,7 +102,9 @@ describe('a body', () => {
     const expected = createHash('sha256').update(bytes).digest('hex');
     for (const path of ['/sized', '/chunked']) {
       expect(await sha256(await fetchHead(plain.url + path))).toBe(expected);
-      const response = await fetchHead(compressing.url + path, { 'accept-encoding': 'gzip' });
+      const response = await fetchHead(compressing.url + path, {
+        headers: { 'accept-encoding': 'gzip' },
+      });
       expect(response.headers['content-encoding']).toBe('gzip');
       expect(await sha256(response.pipe(createGunzip()))).toBe(expected);
     }
@@ -184,7 +175,10 @@ describe('a body', () => {
       const middleware = compresses ? [compression({ level: 0 })] : [];
       const { url: gatewayUrl } = await gateway('express 5', ...middleware, proxyPass(url));
       const before = process.memoryUsage().arrayBuffers;
-      const response = await fetchHead(gatewayUrl, compresses ? { 'accept-encoding': 'gzip' } : {});
+      const response = await fetchHead(
+        gatewayUrl,
+        compresses ? { headers: { 'accept-encoding': 'gzip' } } : {},
+      );
 
       // Kernel buffers on the way take some of it; what does not fit there stays with the upstream.
       expect(await settled(() => written)).toBeLessThan(total / 2);

@@ -7,7 +7,7 @@ import type { Middleware } from './servers.js';
 export function appWith(...middleware: readonly Middleware[]): Express {
   const app = express();
   app.set('env', 'test');
-  app.use(...(middleware as [Handler]));
+  for (const one of middleware) app.use(one as Handler);
   return app;
 }
 

@@ -151,14 +151,12 @@ export function parseResponses(text: string, head = false, ended = true): RawRes
   }
 }
 
-/** A header line taken apart. */
-export function pair(line: string): [string, string] {
+function pair(line: string): [string, string] {
   const colon = line.indexOf(':');
   return [line.slice(0, colon), line.slice(colon + 1).trim()];
 }
 
-/** Undoes chunked framing at the start of `text`; `undefined` while the last chunk is missing. */
-export function unchunk(
+function unchunk(
   text: string,
 ): { body: string; trailers: [string, string][]; rest: string } | undefined {
   let body = '';

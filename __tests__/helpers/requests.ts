@@ -1,18 +1,10 @@
-import { pair, unchunk } from './client.js';
 import type { RawUpstream } from './servers.js';
+import { canonicalRequests, type WireRequest } from './wire.js';
 
-/** One request as an upstream got it, taken apart from raw bytes. */
-export interface SeenRequest {
-  /** The whole head, as it came. */
-  readonly head: string;
-  readonly method: string;
-  readonly target: string;
-  /** Header lines as they came: pairs of name and value. */
-  readonly headers: [string, string][];
+/** One request as an upstream got it. */
+export interface SeenRequest extends WireRequest {
   /** The values of all lines of a name, in order. */
   lines(name: string): string[];
-  /** The body, chunked framing undone, as latin-1 text. */
-  readonly body: string;
 }
 
 /** The bytes of a request to `app.example`: its line without the version, header lines, and a body. */
@@ -38,10 +30,14 @@ export function chunkedUpload(
 /**
  * The requests that an upstream got, connection by connection.
  *
- * @throws Error when there are bytes that belong to no whole request.
+ * @throws Error when there are bytes that belong to no whole request, or could be read in two ways.
  */
 export function requestsOf(upstream: RawUpstream): SeenRequest[] {
-  return upstream.connections().flatMap(parseRequests);
+  return upstream.connections().flatMap((bytes) => {
+    const { requests, rest } = canonicalRequests(bytes);
+    if (rest !== '') throw new Error(`no whole request:\n${rest}`);
+    return requests.map((request) => ({ ...request, lines: linesOf(request) }));
+  });
 }
 
 /** The one request that an upstream got. */
@@ -53,35 +49,7 @@ export function onlyRequest(upstream: RawUpstream): SeenRequest {
   return request;
 }
 
-/** The requests in a stream of bytes that holds nothing else. */
-export function parseRequests(text: string): SeenRequest[] {
-  const requests: SeenRequest[] = [];
-  let rest = text;
-  while (rest !== '') {
-    const end = rest.indexOf('\r\n\r\n');
-    const head = rest.slice(0, end);
-    const [, method, target] = /^(\S+) (\S+) HTTP\/1\.1\r\n/.exec(rest) ?? [];
-    if (end === -1 || method === undefined || target === undefined) throw notWhole(rest);
-    const headers = head.split('\r\n').slice(1).map(pair);
-    const lines = (name: string) =>
-      headers.filter(([key]) => key.toLowerCase() === name.toLowerCase()).map(([, value]) => value);
-    rest = rest.slice(end + 4);
-    let body: string;
-    if (lines('transfer-encoding').length > 0) {
-      const chunked = unchunk(rest);
-      if (chunked === undefined) throw notWhole(rest);
-      ({ body, rest } = chunked);
-    } else {
-      const length = Number(lines('content-length')[0] ?? 0);
-      if (rest.length < length) throw notWhole(rest);
-      body = rest.slice(0, length);
-      rest = rest.slice(length);
-    }
-    requests.push({ head, method, target, headers, lines, body });
-  }
-  return requests;
-}
-
-function notWhole(rest: string): Error {
-  return new Error(`no whole request:\n${rest}`);
+function linesOf({ headers }: WireRequest): (name: string) => string[] {
+  return (name) =>
+    headers.filter(([key]) => key.toLowerCase() === name.toLowerCase()).map(([, value]) => value);
 }

@@ -13,13 +13,20 @@ export function asUtf8(contentType: string): string {
 /** Text in the charset that a `Content-Type` names; UTF-8 where it names none or an unknown one. */
 export function decodeText(body: Buffer, contentType: string | undefined): string {
   const charset = charsetOf(contentType);
-  if (charset === undefined || charset === 'utf-8' || charset === 'utf8')
-    return body.toString('utf8');
+  if (charset === undefined || charset === 'utf-8' || charset === 'utf8') return utf8Text(body);
   try {
-    return new TextDecoder(charset).decode(body);
+    const decoder = new TextDecoder(charset);
+    // In one piece, Node 20 reads windows-1252 as if it were latin-1.
+    return decoder.decode(body, { stream: true }) + decoder.decode();
   } catch {
-    return body.toString('utf8');
+    return utf8Text(body);
   }
+}
+
+/** Without a byte order mark: RFC 8259, 8.1 has none in JSON, and other charsets lose theirs too. */
+function utf8Text(body: Buffer): string {
+  const text = body.toString('utf8');
+  return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
 }
 
 /** Whether a `Content-Type` is JSON: `application/json`, `text/json` or any `+json`. */

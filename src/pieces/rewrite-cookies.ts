@@ -62,8 +62,8 @@ export function rewriteCookies(options: RewriteCookiesOptions): Handler {
     );
   }
   const rewrite: Rewrite = {
-    domain: mapper('rewriteCookies: domain', domain),
-    path: mapper('rewriteCookies: path', path),
+    domain: mapper('rewriteCookies: domain', domain, canonicalDomain),
+    path: mapper('rewriteCookies: path', path, String),
     secure,
     sameSite,
   };
@@ -90,7 +90,11 @@ export function rewriteCookies(options: RewriteCookiesOptions): Handler {
 /** Attribute values end at a semicolon and hold no control characters (RFC 6265, 4.1.1). */
 const ATTRIBUTE_VALUE = /^[\x20-\x3a\x3c-\x7e]*$/;
 
-function mapper(at: string, mapping: CookieMapping | undefined): Mapper | undefined {
+function mapper(
+  at: string,
+  mapping: CookieMapping | undefined,
+  canonical: (value: string) => string,
+): Mapper | undefined {
   if (mapping === undefined) return undefined;
   if (mapping === false) return () => false;
   if (typeof mapping === 'function') return (value) => checked(at, mapping(value));
@@ -103,9 +107,16 @@ function mapper(at: string, mapping: CookieMapping | undefined): Mapper | undefi
       `${at} must be a string, false, an object or a function, received ${inspect(mapping)}`,
     );
   }
-  const table = new Map(Object.entries(mapping));
-  for (const [key, value] of table) checked(`${at}[${JSON.stringify(key)}]`, value);
-  return (value) => table.get(value) ?? table.get(value.toLowerCase()) ?? table.get('*') ?? value;
+  const table = new Map<string, string | false>();
+  for (const [key, value] of Object.entries(mapping)) {
+    table.set(canonical(key), checked(`${at}[${JSON.stringify(key)}]`, value));
+  }
+  return (value) => table.get(canonical(value)) ?? table.get('*') ?? value;
+}
+
+/** RFC 6265, 5.2.3: neither its case nor a dot before it mean anything. */
+function canonicalDomain(domain: string): string {
+  return domain.replace(/^\./, '').toLowerCase();
 }
 
 function checked(at: string, value: string | false): string | false {
@@ -120,16 +131,18 @@ function rewriteCookie(cookie: string, rewrite: Rewrite): string {
   const [pair = '', ...attributes] = cookie.split(';');
   const hostBound = /^\s*__Host-/i.test(pair);
   const mustBeSecure = hostBound || /^\s*__Secure-/i.test(pair);
-  const dropsSecure = rewrite.secure === false && !mustBeSecure && !isCrossSite(attributes);
+  const dropsSecure =
+    rewrite.secure === false && !mustBeSecure && !needsSecure(attributes, rewrite.sameSite);
   const kept: string[] = [];
   for (const attribute of attributes) {
     const at = attribute.indexOf('=');
     const name = (at === -1 ? attribute : attribute.slice(0, at)).trim().toLowerCase();
     const value = at === -1 ? '' : attribute.slice(at + 1).trim();
-    if (name === 'domain' && rewrite.domain !== undefined && !hostBound) {
-      pushMapped(kept, 'Domain', rewrite.domain(value));
-    } else if (name === 'path' && rewrite.path !== undefined && !hostBound) {
-      pushMapped(kept, 'Path', rewrite.path(value));
+    const map = name === 'domain' ? rewrite.domain : name === 'path' ? rewrite.path : undefined;
+    if (map !== undefined && !hostBound) {
+      const mapped = map(value);
+      if (mapped === value) kept.push(attribute);
+      else if (mapped !== false) kept.push(` ${capitalized(name)}=${mapped}`);
     } else if (
       !(name === 'secure' && dropsSecure) &&
       !(name === 'samesite' && rewrite.sameSite !== undefined)
@@ -144,15 +157,13 @@ function rewriteCookie(cookie: string, rewrite: Rewrite): string {
   return [pair, ...kept].join(';');
 }
 
-function pushMapped(kept: string[], name: string, value: string | false): void {
-  if (value !== false) kept.push(` ${name}=${value}`);
-}
-
 /** Browsers refuse `SameSite=None` and `Partitioned` without `Secure`. */
-function isCrossSite(attributes: readonly string[]): boolean {
-  return attributes.some((attribute) =>
-    /^\s*(?:samesite\s*=\s*none|partitioned)\s*$/i.test(attribute),
-  );
+function needsSecure(attributes: readonly string[], sameSite: Rewrite['sameSite']): boolean {
+  const pattern =
+    sameSite === undefined
+      ? /^\s*(?:samesite\s*=\s*none|partitioned)\s*$/i
+      : /^\s*partitioned\s*$/i;
+  return attributes.some((attribute) => pattern.test(attribute));
 }
 
 function capitalized(word: string): string {

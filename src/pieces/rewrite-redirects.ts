@@ -42,6 +42,8 @@ const LOCATION = /^(?:(https?:)?\/\/([^/?#\\]*))?([/?#].*)?$/i;
 function mapLocation(location: string, exchange: Exchange, upstream: Upstream): string | undefined {
   const [whole, scheme, authority, path = '/'] = LOCATION.exec(location) ?? [];
   if (whole === undefined) return undefined;
+  // A query or fragment alone goes on from the path that the client asked for.
+  if (authority === undefined && !path.startsWith('/')) return undefined;
   if (
     authority !== undefined &&
     !isUpstream(authority, scheme ?? upstream.protocol, exchange, upstream)
@@ -50,12 +52,20 @@ function mapLocation(location: string, exchange: Exchange, upstream: Upstream): 
   }
   const mapped = mapPath(path, exchange, upstream);
   if (mapped === undefined) return undefined;
-  if (authority === undefined) return mapped;
+  if (authority === undefined) return mapped === path ? undefined : asPath(mapped);
   const { req } = exchange;
   const peer = peerAddress(req);
   const { proto, host } = clientOrigin(req, peer !== undefined && appTrusts(req, peer, 0));
-  if (host === undefined) return mapped;
+  if (host === undefined) return asPath(mapped);
   return `${scheme === undefined ? '' : `${proto}:`}//${host}${mapped}`;
+}
+
+/**
+ * A path that names no host, whatever it begins with: RFC 3986, 4.2 takes two slashes for the beginning
+ * of one. Browsers read backslashes as slashes and do not read tabs.
+ */
+function asPath(path: string): string {
+  return /^\/\t*[/\\]/.test(path) ? `/.${path}` : path;
 }
 
 /** Whether an authority is the upstream's own, or the `Host` that it was sent. */

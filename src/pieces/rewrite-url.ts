@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
+import { backtracks } from '../backtracking.js';
 import { type Exchange, exchangeOf, type Handler } from '../exchange/exchange.js';
-import { backtracks, inspect, refuseRequest } from '../options.js';
+import { inspect, refuseRequest } from '../options.js';
 
 /** A rewrite of one's own: gets path and query as they would be sent, returns what to send instead. */
 export type RewriteFunction = (path: string, req: IncomingMessage) => string;
@@ -56,6 +57,7 @@ function byFunction(rewrite: RewriteFunction): (exchange: Exchange) => void {
       );
     }
     exchange.path = withSlash(path);
+    exchange.rewritten = undefined;
   };
 }
 
@@ -111,7 +113,8 @@ function compile(rules: Exclude<RewriteRules, RewriteFunction>): Rule[] {
 }
 
 function compileRule(at: string, pattern: unknown, to: unknown): Rule {
-  if (pattern instanceof RegExp) return patternRule(at, pattern, replacement(at, to));
+  // A copy: matching with a sticky or global expression writes into it.
+  if (pattern instanceof RegExp) return patternRule(at, new RegExp(pattern), replacement(at, to));
   if (typeof pattern !== 'string' || !pattern.startsWith('/')) {
     throw new TypeError(
       `${at} must begin with a RegExp or a prefix such as "/api", received ${inspect(pattern)}`,
@@ -134,19 +137,18 @@ function toPattern(at: string, source: string): RegExp {
 }
 
 function patternRule(at: string, pattern: RegExp, to: string): Rule {
-  if (backtracks(pattern.source)) {
+  if (backtracks(pattern)) {
     throw new RangeError(
-      `${at} repeats what repeats itself; a hostile path would keep it busy for ever`,
+      `${at} can be tried in too many ways; a hostile path would keep it busy for seconds`,
     );
   }
   return {
     apply(path) {
-      // A sticky or global expression remembers where it stopped in the last request.
+      // A sticky or global expression remembers where it stopped, in this request or the last.
       pattern.lastIndex = 0;
-      const rewritten = path.replace(pattern, to);
-      if (rewritten !== path) return rewritten;
+      if (!pattern.test(path)) return undefined;
       pattern.lastIndex = 0;
-      return pattern.test(path) ? path : undefined;
+      return path.replace(pattern, to);
     },
   };
 }

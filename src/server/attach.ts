@@ -1,16 +1,17 @@
 import { IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Server as TlsServer } from 'node:https';
 import { callable, inspect } from '../options.js';
-
-/** How often a closing server looks for connections that have become idle. */
-const SWEEP_MS = 50;
+import { Drain } from './drain.js';
 
 /** What a server calls with a request: an Express or Connect app, or a plain listener. */
 export type App = (req: IncomingMessage, res: ServerResponse) => void;
 
 /** An attached app. */
 export interface Attached {
-  /** Takes no new connections, lets what is in flight finish, and resolves when all has ended. */
+  /**
+   * Takes no new connections, closes idle ones, lets answers in flight finish with `Connection: close`,
+   * and resolves when all has ended.
+   */
   close(): Promise<void>;
 }
 
@@ -32,7 +33,9 @@ export function attach(server: Server | TlsServer, app: App): Attached {
   }
   callable('attach: app', app);
 
+  const drain = new Drain(server);
   const onContinue = (req: IncomingMessage, res: ServerResponse): void => {
+    drain.onRequest(req, res);
     if (!isPlainExpectation(req)) return refuseExpectation(req, res);
     continueOnRead(req, res);
     app(req, res);
@@ -46,11 +49,9 @@ export function attach(server: Server | TlsServer, app: App): Attached {
         // A server that never listened, or is closed already, says so: that is what we wanted.
         server.close(() => resolve());
       });
-      // A connection that was busy is idle once its response is out, and would be kept for a while.
-      const sweep = setInterval(() => server.closeIdleConnections(), SWEEP_MS);
-      server.closeIdleConnections();
+      drain.begin();
       await closed;
-      clearInterval(sweep);
+      drain.end();
       server.off('checkContinue', onContinue);
       server.off('checkExpectation', refuseExpectation);
     },

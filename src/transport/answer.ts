@@ -193,8 +193,8 @@ export function breakOff(res: ServerResponse): void {
   const { socket } = res;
   const delimited = res.chunkedEncoding || res.hasHeader('content-length');
   // RFC 9112, 8: an orderly end would end a body that has neither length nor chunks. A reset does
-  // not; TLS needs none, and has none.
-  if (!delimited && socket?.remoteFamily !== undefined && !('encrypted' in socket)) {
+  // not; TLS needs none, and has none. A socket that is ending already, Node would lose over it.
+  if (!delimited && socket?.remoteFamily && !('encrypted' in socket) && !socket.writableEnded) {
     socket.resetAndDestroy();
   }
   res.destroy();
