@@ -1,7 +1,7 @@
 // What a pick costs: `node bench/balancing/pick.mjs`, after `npm run build`.
 import { execFileSync } from 'node:child_process';
 import { Upstream } from '../../dist/esm/index.js';
-import { exchangeOfClient, seeded, strategies, table } from './strategies.mjs';
+import { exchangeOfClient, strategies, table } from './strategies.mjs';
 
 const SIZES = [3, 1_000, 10_000];
 const PICKS = 400_000;
@@ -42,7 +42,7 @@ function report() {
 }
 
 function measure(strategyName, count) {
-  const strategy = strategies[strategyName](seeded(1), () => performance.now());
+  const strategy = strategies[strategyName](undefined, () => performance.now());
   const candidates = upstreams(count);
   for (const upstream of candidates) strategy.observe?.(upstream, 10 + (upstream.weight % 7));
   const exchanges = Array.from({ length: 1_024 }, (_, i) => exchangeOfClient(i));

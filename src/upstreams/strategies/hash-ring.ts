@@ -7,7 +7,7 @@ const MAX_POINTS = 2 ** 18;
 
 /**
  * Places a key is looked up at; the one closest to an upstream's point counts. Eight of them spread the
- * keys over 16 points an upstream as evenly as 100 points would with one.
+ * keys over 16 points an upstream more evenly than one does over 160.
  */
 const PROBES = 8;
 

@@ -1,8 +1,9 @@
 import { callable, known, milliseconds } from '../../options.js';
 import type { Strategy } from '../strategy.js';
 import type { Upstream } from '../upstream.js';
+import { indexBelow, randomSource } from './random-source.js';
 import { Roster } from './roster.js';
-import { indexBelow, Sampler } from './sampler.js';
+import { Sampler } from './sampler.js';
 
 /** Options for {@link peakEwma}. */
 export interface PeakEwmaOptions {
@@ -21,7 +22,7 @@ export interface PeakEwmaOptions {
   /**
    * Numbers from 0 to 1; for tests.
    *
-   * @default Math.random
+   * @default a generator seeded by `Math.random`
    */
   readonly random?: (() => number) | undefined;
 }
@@ -38,11 +39,12 @@ export function peakEwma(options: PeakEwmaOptions = {}): Strategy {
   const {
     decayMs = 10_000,
     now = () => performance.now(),
-    random = Math.random,
+    random,
   } = known('peakEwma', options, ['decayMs', 'now', 'random']);
   milliseconds('peakEwma: decayMs', decayMs);
   callable('peakEwma: now', now);
-  callable('peakEwma: random', random);
+  if (random !== undefined) callable('peakEwma: random', random);
+  const source = randomSource(random);
 
   const roster = new Roster((candidates) => new Sampler(candidates));
   const peaks = new WeakMap<Upstream, Peak>();
@@ -62,7 +64,7 @@ export function peakEwma(options: PeakEwmaOptions = {}): Strategy {
   }
 
   function bestOf(candidates: readonly Upstream[]): Upstream {
-    const start = indexBelow(candidates.length, random);
+    const start = indexBelow(candidates.length, source);
     let best = candidates[start] as Upstream;
     for (let i = 1; i < candidates.length; i++) {
       const upstream = candidates[(start + i) % candidates.length] as Upstream;
@@ -76,8 +78,8 @@ export function peakEwma(options: PeakEwmaOptions = {}): Strategy {
       if (candidates.length < 2) return candidates[0];
       if (candidates.length <= ALL_COMPARED) return bestOf(candidates);
       const sampler = roster.for(candidates);
-      const one = sampler.draw(candidates, random);
-      const other = sampler.drawOther(one, candidates, random);
+      const one = sampler.draw(candidates, source);
+      const other = sampler.drawOther(one, candidates, source);
       return isBetter(other, one) ? other : one;
     },
     observe(upstream, latencyMs) {

@@ -1,4 +1,5 @@
 import type { Upstream } from '../upstream.js';
+import { indexBelow, RANGE, type RandomSource } from './random-source.js';
 import type { Prepared } from './roster.js';
 
 /** Draws in vain before every candidate is as good as another. */
@@ -11,49 +12,45 @@ const MAX_DRAWS = 16;
  */
 export class Sampler implements Prepared {
   readonly candidates: readonly Upstream[];
-  /** The share of a column that is its upstream's own; `undefined` when all weigh the same. */
-  readonly #own: Float64Array | undefined;
+  /** How much of its column, of `RANGE`, is an upstream's own; `undefined` when all weigh the same. */
+  readonly #own: Uint32Array | undefined;
   /** Whose the rest of the column is. */
   readonly #other: Uint32Array | undefined;
 
   constructor(candidates: readonly Upstream[]) {
     this.candidates = candidates;
     if (candidates.every(({ weight }) => weight === candidates[0]?.weight)) return;
-    this.#own = new Float64Array(candidates.length);
+    const shares = new Float64Array(candidates.length);
     this.#other = new Uint32Array(candidates.length);
-    fillColumns(candidates, this.#own, this.#other);
+    fillColumns(candidates, shares, this.#other);
+    this.#own = Uint32Array.from(shares, (share) => Math.round(share * RANGE));
   }
 
   /** One of `candidates`, which are those it was made for or some of them. */
-  draw(candidates: readonly Upstream[], random: () => number): Upstream {
-    if (candidates === this.candidates) return candidates[this.#index(random)] as Upstream;
+  draw(candidates: readonly Upstream[], source: RandomSource): Upstream {
+    if (candidates === this.candidates) return candidates[this.#index(source)] as Upstream;
     for (let draws = 0; this.#own !== undefined && draws < MAX_DRAWS; draws++) {
-      const upstream = this.candidates[this.#index(random)] as Upstream;
+      const upstream = this.candidates[this.#index(source)] as Upstream;
       if (candidates.includes(upstream)) return upstream;
     }
-    return candidates[indexBelow(candidates.length, random)] as Upstream;
+    return candidates[indexBelow(candidates.length, source)] as Upstream;
   }
 
   /** Another one than `one`; there must be another. */
-  drawOther(one: Upstream, candidates: readonly Upstream[], random: () => number): Upstream {
+  drawOther(one: Upstream, candidates: readonly Upstream[], source: RandomSource): Upstream {
     for (let draws = 0; draws < MAX_DRAWS; draws++) {
-      const other = this.draw(candidates, random);
+      const other = this.draw(candidates, source);
       if (other !== one) return other;
     }
     const next = candidates.indexOf(one) + 1;
     return candidates[next < candidates.length ? next : 0] as Upstream;
   }
 
-  #index(random: () => number): number {
-    const column = indexBelow(this.candidates.length, random);
+  #index(source: RandomSource): number {
+    const column = indexBelow(this.candidates.length, source);
     if (this.#own === undefined || this.#other === undefined) return column;
-    return random() < (this.#own[column] as number) ? column : (this.#other[column] as number);
+    return source() < (this.#own[column] as number) ? column : (this.#other[column] as number);
   }
-}
-
-/** A whole number below `count`, also when the source of randomness can give 1. */
-export function indexBelow(count: number, random: () => number): number {
-  return Math.min(Math.floor(random() * count), count - 1);
 }
 
 function fillColumns(candidates: readonly Upstream[], own: Float64Array, other: Uint32Array): void {
