@@ -101,6 +101,7 @@ export {
   type UpstreamPoolOptions,
 } from './upstreams/pool.js';
 export type { UpstreamStats } from './upstreams/stats.js';
+export type { StickyOptions } from './upstreams/sticky.js';
 export {
   type ConsistentHashOptions,
   consistentHash,

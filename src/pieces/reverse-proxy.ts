@@ -2,23 +2,36 @@ import { exchangeOf, type Handler, type Next, type ResponseEdit } from '../excha
 import { known, refuseRequest } from '../options.js';
 import { fail } from '../transport/deliver.js';
 import { TRANSPORT_OPTIONS } from '../transport/settings.js';
-import type { UpstreamPool, UpstreamPoolOptions } from '../upstreams/pool.js';
+import type { Discovery } from '../upstreams/discovery/discovery.js';
+import { POOL_OPTIONS, type UpstreamPool, type UpstreamPoolOptions } from '../upstreams/pool.js';
+import type { StickyOptions } from '../upstreams/sticky.js';
 import type { UpstreamInit } from '../upstreams/upstream.js';
 import { type ForwardedForOptions, forwardedFor } from './forwarded-for.js';
-import { loadBalancer } from './load-balancer.js';
+import { type LoadBalancer, type LoadBalancerOptions, loadBalancer } from './load-balancer.js';
 import { modifyResponse } from './modify-response.js';
 import { type ProxyPassOptions, proxyPass, type Target } from './proxy-pass.js';
+import { type ProxyStatusOptions, proxyStatus } from './proxy-status.js';
+import { type RetryOptions, retry } from './retry.js';
 import { type RewriteCookiesOptions, rewriteCookies } from './rewrite-cookies.js';
 import { rewriteRedirects } from './rewrite-redirects.js';
 import { type RewriteRules, rewriteUrl } from './rewrite-url.js';
 import { type StripHopHeadersOptions, stripHopHeaders } from './strip-hop-headers.js';
 
-/** Options for {@link reverseProxy}: those of `proxyPass`, and one for each other piece. */
+/** Options for {@link reverseProxy}: those of `loadBalancer` and `proxyPass`, and one for each other piece. */
 export interface ReverseProxyOptions extends ProxyPassOptions, UpstreamPoolOptions {
   /** Where requests go. This or `upstreams` is required. */
   readonly target?: Target | undefined;
-  /** Several upstreams, or a pool. This or `target` is required. */
-  readonly upstreams?: readonly UpstreamInit[] | UpstreamPool | undefined;
+  /** Several upstreams, a source of them, or a pool. This or `target` is required. */
+  readonly upstreams?: readonly UpstreamInit[] | Discovery | UpstreamPool | undefined;
+  /** Keeps a client with the upstream that served it first, by a signed cookie. Off by default. */
+  readonly sticky?: StickyOptions | undefined;
+  /**
+   * Options of `retry()`; `false` leaves it out. It is there by default where there are several
+   * upstreams to choose from, and not for a single target.
+   */
+  readonly retry?: RetryOptions | false | undefined;
+  /** Options of `proxyStatus()`; left out without any. */
+  readonly proxyStatus?: ProxyStatusOptions | undefined;
   /** Options of `stripHopHeaders()`. */
   readonly stripHopHeaders?: StripHopHeadersOptions | undefined;
   /** Options of `forwardedFor()`; `false` leaves it out. */
@@ -48,7 +61,9 @@ export interface ReverseProxy extends Handler {
 const OPTIONS = [
   'target',
   'upstreams',
-  'strategy',
+  'sticky',
+  'retry',
+  'proxyStatus',
   'stripHopHeaders',
   'forwardedFor',
   'rewriteUrl',
@@ -56,6 +71,7 @@ const OPTIONS = [
   'rewriteCookies',
   'modifyResponse',
   'hold',
+  ...POOL_OPTIONS,
   ...TRANSPORT_OPTIONS,
 ] as const satisfies readonly (keyof ReverseProxyOptions)[];
 
@@ -68,10 +84,16 @@ const OPTIONS = [
 export function reverseProxy(options: Target | ReverseProxyOptions): ReverseProxy {
   refuseRequest('reverseProxy', options);
   const given: ReverseProxyOptions = isOptions(options) ? options : { target: options };
+  const { target, upstreams, ...rest } = known('reverseProxy', given, OPTIONS);
+  if ((target === undefined) === (upstreams === undefined)) {
+    const both = target === undefined ? 'neither was given' : 'both were given';
+    throw new TypeError(`reverseProxy: either target or upstreams says where requests go, ${both}`);
+  }
+  const { strategy, health, slowStartMs, sticky, transport, now, random, ...others } = rest;
+  const choice = { strategy, health, slowStartMs, sticky, transport, now, random };
   const {
-    target,
-    upstreams,
-    strategy,
+    retry: again = isSingle(target) ? false : {},
+    proxyStatus: status,
     stripHopHeaders: strip,
     forwardedFor: forwarded = {},
     rewriteUrl: rules,
@@ -79,20 +101,18 @@ export function reverseProxy(options: Target | ReverseProxyOptions): ReverseProx
     rewriteCookies: cookies,
     modifyResponse: edit,
     ...passOptions
-  } = known('reverseProxy', given, OPTIONS);
-  if ((target === undefined) === (upstreams === undefined)) {
-    const both = target === undefined ? 'neither was given' : 'both were given';
-    throw new TypeError(`reverseProxy: either target or upstreams says where requests go, ${both}`);
-  }
+  } = others;
 
-  const balancer =
-    typeof target === 'function' ? undefined : balance(upstreams ?? target, strategy);
-  const pass =
-    typeof target === 'function' ? proxyPass(target, passOptions) : proxyPass(passOptions);
-  const pieces: Handler[] = [stripHopHeaders(strip)];
+  const decides = typeof target === 'function';
+  const balancer = decides ? refuseChoice(choice) : balance(upstreams ?? target, choice);
+  const pass = decides ? proxyPass(target, passOptions) : proxyPass(passOptions);
+  const pieces: Handler[] = [];
+  if (status !== undefined) pieces.push(proxyStatus(status));
+  pieces.push(stripHopHeaders(strip));
   if (forwarded !== false) pieces.push(forwardedFor(forwarded));
   if (rules !== undefined) pieces.push(rewriteUrl(rules));
   if (balancer !== undefined) pieces.push(balancer);
+  if (again !== false) pieces.push(retry(again));
   if (redirects) pieces.push(rewriteRedirects());
   if (cookies !== undefined) pieces.push(rewriteCookies(cookies));
   if (edit !== undefined) pieces.push(modifyResponse(edit));
@@ -109,8 +129,30 @@ export function reverseProxy(options: Target | ReverseProxyOptions): ReverseProx
   });
 }
 
+type Choice = Omit<LoadBalancerOptions, 'upstreams'>;
 type Request = Parameters<Handler>[0];
 type Response = Parameters<Handler>[1];
+
+/** One upstream, or one that a function names: there is no other to try. */
+function isSingle(target: Target | undefined): boolean {
+  return typeof target === 'string' || target instanceof URL || typeof target === 'function';
+}
+
+/** A function has chosen already: what is said about choosing would go unheard. */
+function refuseChoice(choice: Choice): undefined {
+  for (const [name, value] of Object.entries(choice)) {
+    if (value === undefined) continue;
+    throw new TypeError(`reverseProxy: ${name} needs upstreams, and target is a function`);
+  }
+}
+
+function balance(
+  where: string | URL | UpstreamPool | Discovery | readonly UpstreamInit[] | undefined,
+  choice: Choice,
+): LoadBalancer {
+  const upstreams = typeof where === 'string' || where instanceof URL ? [where] : where;
+  return loadBalancer({ upstreams: upstreams ?? [], ...choice });
+}
 
 /** Runs the pieces in turn; the last one gets the `next` of the whole. */
 function run(
@@ -127,14 +169,6 @@ function run(
     else if (next !== undefined) next(error);
     else fail(exchangeOf(req, res), error, undefined);
   });
-}
-
-function balance(
-  where: string | URL | UpstreamPool | readonly UpstreamInit[] | undefined,
-  strategy: UpstreamPoolOptions['strategy'],
-): ReturnType<typeof loadBalancer> {
-  const upstreams = typeof where === 'string' || where instanceof URL ? [where] : where;
-  return loadBalancer({ upstreams: upstreams ?? [], strategy });
 }
 
 function isOptions(value: Target | ReverseProxyOptions): value is ReverseProxyOptions {
