@@ -3,15 +3,19 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from '@jest/globals';
+import express from 'express';
 import request from 'supertest';
 import { backend } from '../demo/backend.js';
 import { gateway } from '../demo/gateway.js';
+import { balanced } from '../demo/routes/balanced.js';
 import { type Demo, start } from '../demo/start.js';
 import { tour } from '../demo/tour.js';
 import { closeAfter, serve } from './helpers/servers.js';
+import { eventually } from './helpers/settled.js';
 
 const root = join(__dirname, '..');
-const ANY_PORTS = { server: 0, second: 0, gateway: 0 };
+const DOWN = 'http://127.0.0.1:1';
+const ANY_PORTS = { server: 0, second: 0, third: 0, gateway: 0 };
 
 describe('the demo', () => {
   let demo: Demo;
@@ -61,11 +65,38 @@ describe('the demo', () => {
   });
 
   it('asks each backend in turn', async () => {
-    const first = await request(demo.gateway).get('/balanced');
-    const second = await request(demo.gateway).get('/balanced');
-    expect([first.text, second.text]).toEqual([
+    expect(await ask(demo.gateway, 4)).toEqual([
       'response from server backend\n',
       'response from second backend\n',
+      'response from third backend\n',
+      'response from server backend\n',
+    ]);
+    expect(logged).toEqual([]);
+  });
+
+  it('asks another backend when one is broken, and leaves that one out after two failures', async () => {
+    const broken = await request(demo.third).post('/break');
+    expect(broken.text).toBe('the third backend is broken\n');
+    expect((await request(demo.third).get('/')).status).toBe(503);
+
+    for (const text of await ask(demo.gateway, 8)) {
+      expect(text).toMatch(/^response from (server|second) backend\n$/);
+    }
+    expect(logged.filter((line) => !line.startsWith('/balanced: '))).toEqual([
+      `${demo.third} is out`,
+    ]);
+    const retried = `/balanced: ${demo.third} 503, then ${demo.server} 200`;
+    expect(logged.filter((line) => line.startsWith('/balanced: '))).toEqual([retried, retried]);
+  });
+
+  it('shows what it knows of its backends', async () => {
+    await request(demo.third).post('/break');
+    await ask(demo.gateway, 8);
+    const { body } = await request(demo.gateway).get('/balanced/stats');
+    expect(body).toMatchObject([
+      { url: demo.server, usable: true, bars: [] },
+      { url: demo.second, usable: true, bars: [] },
+      { url: demo.third, usable: false, bars: ['ejected'], requests: 2, inFlight: 0 },
     ]);
   });
 
@@ -113,7 +144,7 @@ describe('the demo', () => {
   });
 
   it('has something to show behind every command of its tour', async () => {
-    for (const { curl } of tour(demo.gateway)) {
+    for (const { curl } of tour(demo)) {
       const { url, ...init } = fetchLike(curl);
       const res = await fetch(url, init);
       await res.arrayBuffer();
@@ -133,9 +164,34 @@ describe('the demo', () => {
   });
 });
 
+it('has a broken backend back once it is mended', async () => {
+  const names = ['server', 'second', 'third'];
+  const running = await Promise.all(names.map((name) => serve(backend(name))));
+  const [, , third = ''] = running.map(({ url }) => url);
+  const logged: string[] = [];
+  const routes = balanced(
+    running.map(({ url }) => url),
+    (line) => logged.push(line),
+    50,
+  );
+  const { url } = await serve(express().use(routes));
+
+  await request(third).post('/break');
+  await ask(url, 8);
+  expect(logged).toContain(`${third} is out`);
+  await request(third).post('/mend');
+  await eventually('its return', () => logged.at(-1) === `${third} is back`);
+  expect((await ask(url, 3)).sort()).toEqual([
+    'response from second backend\n',
+    'response from server backend\n',
+    'response from third backend\n',
+  ]);
+});
+
 it('answers 502 once the backend of a running gateway is down', async () => {
   const upstream = await serve(backend('server'));
-  const front = await serve(gateway(upstream.url, 'http://127.0.0.1:1', () => {}));
+  const backends = { server: upstream.url, second: DOWN, third: 'http://127.0.0.1:2' };
+  const front = await serve(gateway(backends, () => {}));
   expect((await request(front.url).get('/proxy/user/1')).status).toBe(200);
   await new Promise((done) => upstream.server.close(done));
   expect((await request(front.url).get('/proxy/user/1')).status).toBe(502);
@@ -145,11 +201,12 @@ describe('npm run demo', () => {
   it.each(['SIGTERM', 'SIGINT'] as const)('prints where it is, and ends on %s', async (signal) => {
     const { child, output } = runDemo();
     const text = await output((all) => all.includes('Ctrl+C'));
-    for (const place of ['the gateway', 'the server backend', 'the second backend']) {
-      expect(text).toMatch(new RegExp(`^${place} +http://localhost:\\d+$`, 'm'));
+    for (const name of ['gateway', 'server backend', 'second backend', 'third backend']) {
+      expect(text).toMatch(new RegExp(`^the ${name} +http://localhost:\\d+$`, 'm'));
     }
     const front = /^the gateway +(\S+)$/m.exec(text)?.[1] ?? '';
-    for (const { curl } of tour(front)) expect(text).toContain(`\n${curl}\n`);
+    const third = /^the third backend +(\S+)$/m.exec(text)?.[1] ?? '';
+    for (const { curl } of tour({ gateway: front, third })) expect(text).toContain(`\n${curl}\n`);
 
     expect((await request(front).get('/proxy/user/1')).text).toBe(
       'user info from server backend\n',
@@ -172,6 +229,13 @@ describe('npm run demo', () => {
   });
 });
 
+/** What so many requests for `/balanced` bring, one after the other. */
+async function ask(url: string, times: number): Promise<string[]> {
+  const texts: string[] = [];
+  for (let i = 0; i < times; i++) texts.push((await request(url).get('/balanced')).text);
+  return texts;
+}
+
 /** What a curl command of the tour asks for, in the words of `fetch`. */
 function fetchLike(curl: string): RequestInit & { url: string } {
   const [, ...words] = [...curl.matchAll(/'([^']*)'|(\S+)/g)].map(
@@ -192,7 +256,8 @@ interface RunningDemo {
 
 /** What a newcomer types, on free ports. */
 function runDemo(env: Record<string, string> = {}): RunningDemo {
-  const free = { DEMO_GATEWAY_PORT: '0', DEMO_SERVER_PORT: '0', DEMO_SECOND_PORT: '0' };
+  const names = ['GATEWAY', 'SERVER', 'SECOND', 'THIRD'];
+  const free = Object.fromEntries(names.map((name) => [`DEMO_${name}_PORT`, '0']));
   // A group of its own, so that nothing of it outlives the test.
   const child = spawn('npm', ['run', 'demo'], {
     cwd: root,

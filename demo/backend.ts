@@ -5,6 +5,17 @@ import express, { type Express } from 'express';
 export function backend(name: string): Express {
   const app = express();
 
+  // `POST /break` makes it fail until `POST /mend`.
+  let broken = false;
+  app.post(['/break', '/mend'], (req, res) => {
+    broken = req.path === '/break';
+    res.send(`the ${name} backend is ${broken ? 'broken' : 'mended'}\n`);
+  });
+  app.use((_req, res, next) => {
+    if (broken) res.status(503).send(`the ${name} backend is broken\n`);
+    else next();
+  });
+
   app.get('/', (_req, res) => {
     res.send(`response from ${name} backend\n`);
   });

@@ -1,15 +1,24 @@
 import express, { type Express } from 'express';
 import { proxyErrors, proxyPass, rewriteCookies, rewriteRedirects } from 'headrace';
+import { balanced } from './routes/balanced.js';
 import { edits } from './routes/edits.js';
 import { fallThrough } from './routes/fall-through.js';
 import { forwarding } from './routes/forwarding.js';
 
-/** A gateway in front of two backends. */
-export function gateway(server: string, second: string, log: (line: string) => void): Express {
+/** Where the backends are. */
+export interface Backends {
+  readonly server: string;
+  readonly second: string;
+  readonly third: string;
+}
+
+/** A gateway in front of three backends. */
+export function gateway({ server, second, third }: Backends, log: (line: string) => void): Express {
   const app = express();
   app.disable('x-powered-by');
 
-  app.use(forwarding(server, second, log));
+  app.use(forwarding(server, log));
+  app.use(balanced([server, second, third], log));
   app.use(edits(server));
   app.use(fallThrough(server));
 

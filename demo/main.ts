@@ -1,17 +1,25 @@
 import { start } from './start.js';
 import { tour } from './tour.js';
 
-const { DEMO_GATEWAY_PORT = 8199, DEMO_SERVER_PORT = 8198, DEMO_SECOND_PORT = 8197 } = process.env;
+const {
+  DEMO_GATEWAY_PORT = 8199,
+  DEMO_SERVER_PORT = 8198,
+  DEMO_SECOND_PORT = 8197,
+  DEMO_THIRD_PORT = 8196,
+} = process.env;
 
 const ports = {
   gateway: Number(DEMO_GATEWAY_PORT),
   server: Number(DEMO_SERVER_PORT),
   second: Number(DEMO_SECOND_PORT),
+  third: Number(DEMO_THIRD_PORT),
 };
 const demo = await start(ports, console.log).catch((error: NodeJS.ErrnoException) => {
   if (error.code !== 'EADDRINUSE') throw error;
   console.error(error.message);
-  console.error('Free the port, or set DEMO_GATEWAY_PORT, DEMO_SERVER_PORT or DEMO_SECOND_PORT.');
+  console.error(
+    'Free the port, or set DEMO_GATEWAY_PORT, DEMO_SERVER_PORT, DEMO_SECOND_PORT or DEMO_THIRD_PORT.',
+  );
   process.exit(1);
 });
 
@@ -30,6 +38,7 @@ console.log(`
 the gateway          ${demo.gateway}
 the server backend   ${demo.server}
 the second backend   ${demo.second}
+the third backend    ${demo.third}
 `);
-for (const { title, curl } of tour(demo.gateway)) console.log(`# ${title}\n${curl}\n`);
+for (const { title, curl } of tour(demo)) console.log(`# ${title}\n${curl}\n`);
 console.log('Ctrl+C ends it. Below is what the gateway logs.\n');

@@ -3,25 +3,24 @@ import type { AddressInfo } from 'node:net';
 import type { Express } from 'express';
 import { attach } from 'headrace';
 import { backend } from './backend.js';
-import { gateway } from './gateway.js';
+import { type Backends, gateway } from './gateway.js';
 
 /** Where the demo listens; 0 takes any free port. */
 export interface DemoPorts {
   readonly server: number;
   readonly second: number;
+  readonly third: number;
   readonly gateway: number;
 }
 
 /** The demo in action. */
-export interface Demo {
-  readonly server: string;
-  readonly second: string;
+export interface Demo extends Backends {
   readonly gateway: string;
   /** Lets what is under way finish, and stops. */
   close(): Promise<void>;
 }
 
-/** Starts two backends and the gateway in front of them. */
+/** Starts three backends and the gateway in front of them. */
 export async function start(ports: DemoPorts, log: (line: string) => void): Promise<Demo> {
   const running: Running[] = [];
   const close = async (): Promise<void> => {
@@ -33,9 +32,12 @@ export async function start(ports: DemoPorts, log: (line: string) => void): Prom
     running.push(server);
     const second = await listen(backend('second'), ports.second);
     running.push(second);
-    const front = await listen(gateway(server.url, second.url, log), ports.gateway);
+    const third = await listen(backend('third'), ports.third);
+    running.push(third);
+    const backends = { server: server.url, second: second.url, third: third.url };
+    const front = await listen(gateway(backends, log), ports.gateway);
     running.push(front);
-    return { server: server.url, second: second.url, gateway: front.url, close };
+    return { ...backends, gateway: front.url, close };
   } catch (error) {
     await close();
     throw error;

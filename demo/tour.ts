@@ -1,3 +1,5 @@
+import type { Demo } from './start.js';
+
 /** A stop of the tour: what there is to see, and the command that shows it. */
 export interface Stop {
   readonly title: string;
@@ -5,7 +7,7 @@ export interface Stop {
 }
 
 /** What to try, once the gateway listens. */
-export function tour(gateway: string): Stop[] {
+export function tour({ gateway, third }: Pick<Demo, 'gateway' | 'third'>): Stop[] {
   return [
     { title: 'A whole proxy in one line', curl: `curl ${gateway}/simple/user/1` },
     {
@@ -13,7 +15,16 @@ export function tour(gateway: string): Stop[] {
       curl: `curl ${gateway}/proxy/user/1`,
     },
     { title: 'Every method, and a body', curl: `curl -X PUT -d hello ${gateway}/proxy/echo` },
-    { title: 'Each backend in turn: ask twice', curl: `curl ${gateway}/balanced` },
+    { title: 'Three backends in turn: ask again', curl: `curl ${gateway}/balanced` },
+    {
+      title: 'Break one, and go on asking: no error comes, and after two failures it is out',
+      curl: `curl -X POST ${third}/break`,
+    },
+    { title: 'What the gateway knows of the three', curl: `curl ${gateway}/balanced/stats` },
+    {
+      title: 'Mend it, and go on asking: it is back within five seconds',
+      curl: `curl -X POST ${third}/mend`,
+    },
     { title: 'Headers edited, there and back', curl: `curl -i ${gateway}/echo` },
     { title: 'A gzip page rewritten', curl: `curl -i --compressed ${gateway}/page` },
     {

@@ -1,15 +1,8 @@
 import { type RequestHandler, Router } from 'express';
-import {
-  forwardedFor,
-  loadBalancer,
-  proxyPass,
-  reverseProxy,
-  rewriteUrl,
-  stripHopHeaders,
-} from 'headrace';
+import { forwardedFor, proxyPass, reverseProxy, rewriteUrl, stripHopHeaders } from 'headrace';
 
 /** Requests that go to a backend, and come back, as they are. */
-export function forwarding(server: string, second: string, log: (line: string) => void): Router {
+export function forwarding(server: string, log: (line: string) => void): Router {
   const router = Router();
 
   // One line is a whole reverse proxy.
@@ -28,9 +21,6 @@ export function forwarding(server: string, second: string, log: (line: string) =
     logRewrite,
     proxyPass(server),
   );
-
-  // Each backend in turn.
-  router.use('/balanced', loadBalancer({ upstreams: [server, second] }), proxyPass());
 
   return router;
 }
