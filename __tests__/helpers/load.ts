@@ -1,5 +1,4 @@
 import { Agent, request } from 'node:http';
-import { closeAfter } from './servers.js';
 
 /** What clients saw of many requests. */
 export interface LoadResult {
@@ -27,7 +26,6 @@ export async function load(
   { more, clients = 32, method = 'GET' }: LoadOptions,
 ): Promise<LoadResult> {
   const agent = new Agent({ keepAlive: true, maxSockets: clients });
-  closeAfter(() => agent.destroy());
   const statuses: Record<number, number> = {};
   const bodies: Record<string, number> = {};
   const errors: string[] = [];

@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:http';
@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
 import { Upstream, type UpstreamInit } from 'headrace';
 import { probe } from '../../src/transport/probe.js';
+import { runProgram } from '../helpers/programs.js';
 import { onlyRequest, requestsOf } from '../helpers/requests.js';
 import { closeAfter, listen, rawUpstream } from '../helpers/servers.js';
 import { eventually } from '../helpers/settled.js';
@@ -129,22 +130,13 @@ describe('a probe over the upstream’s own transport', () => {
 describe('a process that probes', () => {
   it('ends when nothing but probes is left to do', async () => {
     const server = await rawUpstream();
-    const script = `
-      import { loadBalancer } from './src/index.ts';
+    const printed = await runProgram(`
+      import { loadBalancer } from 'headrace';
       const active = { intervalMs: 10 };
       loadBalancer({ upstreams: ['${server.url}'], health: { active } });
       setTimeout(() => console.log('done'), 300);
-    `;
-    const bundler = ['--bundle', '--platform=node', '--log-level=error'];
-    const program = execFileSync('node_modules/.bin/esbuild', bundler, {
-      input: script,
-      maxBuffer: 2 ** 24,
-    });
-    const child = spawn(process.execPath, ['-'], { stdio: ['pipe', 'ignore', 'inherit'] });
-    child.stdin.end(program);
-    closeAfter(() => child.kill('SIGKILL'));
-    const [code] = await once(child, 'exit');
-    expect(code).toBe(0);
+    `);
+    expect(printed).toBe('done\n');
     expect(requestsOf(server).length).toBeGreaterThan(3);
   });
 });

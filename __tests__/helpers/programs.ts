@@ -1,0 +1,23 @@
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { text } from 'node:stream/consumers';
+import { closeAfter } from './servers.js';
+
+const BUNDLER = ['--bundle', '--platform=node', '--packages=external', '--log-level=error'];
+
+/**
+ * Runs a TypeScript program in a process of its own, where Jest neither slows it down nor keeps it
+ * alive, and resolves with what it printed once it has ended by itself.
+ */
+export async function runProgram(source: string): Promise<string> {
+  const program = execFileSync('node_modules/.bin/esbuild', BUNDLER, {
+    input: source,
+    maxBuffer: 2 ** 24,
+  });
+  const child = spawn(process.execPath, ['-'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  closeAfter(() => child.kill('SIGKILL'));
+  child.stdin.end(program);
+  const [printed, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')]);
+  if (code !== 0) throw new Error(`the program ended with ${code}; it printed:\n${printed}`);
+  return printed;
+}
