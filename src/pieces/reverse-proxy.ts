@@ -1,9 +1,9 @@
 import { exchangeOf, type Handler, type Next, type ResponseEdit } from '../exchange/exchange.js';
-import { known, refuseRequest } from '../options.js';
+import { flag, known, refuseRequest } from '../options.js';
 import { fail } from '../transport/deliver.js';
 import { TRANSPORT_OPTIONS } from '../transport/settings.js';
 import type { UpstreamPool, UpstreamPoolOptions } from '../upstreams/pool.js';
-import type { UpstreamInit } from '../upstreams/upstream.js';
+import { Upstream, type UpstreamInit } from '../upstreams/upstream.js';
 import { type ForwardedForOptions, forwardedFor } from './forwarded-for.js';
 import { loadBalancer } from './load-balancer.js';
 import { modifyResponse } from './modify-response.js';
@@ -84,11 +84,13 @@ export function reverseProxy(options: Target | ReverseProxyOptions): ReverseProx
     const both = target === undefined ? 'neither was given' : 'both were given';
     throw new TypeError(`reverseProxy: either target or upstreams says where requests go, ${both}`);
   }
+  flag('reverseProxy: rewriteRedirects', redirects);
 
-  const balancer =
-    typeof target === 'function' ? undefined : balance(upstreams ?? target, strategy);
-  const pass =
-    typeof target === 'function' ? proxyPass(target, passOptions) : proxyPass(passOptions);
+  const byFunction = typeof target === 'function';
+  const balancer = byFunction
+    ? undefined
+    : loadBalancer({ upstreams: upstreams === undefined ? only(target) : upstreams, strategy });
+  const pass = byFunction ? proxyPass(target, passOptions) : proxyPass(passOptions);
   const pieces: Handler[] = [stripHopHeaders(strip)];
   if (forwarded !== false) pieces.push(forwardedFor(forwarded));
   if (rules !== undefined) pieces.push(rewriteUrl(rules));
@@ -129,12 +131,16 @@ function run(
   });
 }
 
-function balance(
-  where: string | URL | UpstreamPool | readonly UpstreamInit[] | undefined,
-  strategy: UpstreamPoolOptions['strategy'],
-): ReturnType<typeof loadBalancer> {
-  const upstreams = typeof where === 'string' || where instanceof URL ? [where] : where;
-  return loadBalancer({ upstreams: upstreams ?? [], strategy });
+/** What is balanced over where there is one target: that, or the pool that it is. */
+function only(target: string | URL | UpstreamPool | undefined): UpstreamPool | UpstreamInit[] {
+  if (typeof target === 'object' && target !== null && 'pick' in target) return target;
+  // Parsed here as well, so that a bad one is reported under the name by which it was given.
+  checkTarget(target);
+  return [target];
+}
+
+function checkTarget(target: unknown): asserts target is UpstreamInit {
+  new Upstream(target as UpstreamInit, 'reverseProxy: target');
 }
 
 function isOptions(value: Target | ReverseProxyOptions): value is ReverseProxyOptions {
