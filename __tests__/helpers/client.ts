@@ -64,6 +64,7 @@ export async function rawClient(port: number, bytes: string | Buffer = ''): Prom
 
   const wait = (done: () => boolean, what: string, timeoutMs: number): Promise<string> =>
     new Promise((resolve, reject) => {
+      if (done()) return resolve(text);
       const check = () => {
         if (!done()) return;
         clearTimeout(timer);
@@ -75,7 +76,6 @@ export async function rawClient(port: number, bytes: string | Buffer = ''): Prom
         reject(new Error(`${what} did not happen within ${timeoutMs} ms; received:\n${text}`));
       }, timeoutMs);
       waiting.add(check);
-      check();
     });
 
   return {

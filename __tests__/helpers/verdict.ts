@@ -34,8 +34,8 @@ let innocents = 0;
 
 /**
  * Sends bytes through a gateway to an {@link echoUpstream} and says what became of them. Behind them
- * goes an innocent request on the same connection, where there still is one, and another on a new
- * one: each must get its own answer. Throws when what happened is none of the three verdicts.
+ * goes an innocent request, on the same connection where there still is one, which must get its own
+ * answer over the same upstream connections. Throws when what happened is none of the three verdicts.
  */
 export async function judge(
   gateway: { readonly port: number },
@@ -48,19 +48,19 @@ export async function judge(
   const answers = () => parseResponses(client.received(), isHead, client.hasEnded());
   await client.untilOrClosed(() => answers().length > 0);
 
-  const neighbour = `/innocent-${++innocents}`;
+  const innocent = `/innocent-${++innocents}`;
   if (closes(answers()[0])) await client.closed();
   if (!client.hasEnded()) {
-    client.write(innocentRequest(neighbour));
-    // The answer to HEAD and the innocent's are read by different rules.
-    await client.untilOrClosed(() => client.received().includes(`GET ${neighbour} HTTP/1.1`));
+    client.write(innocentRequest(innocent));
+    await client.untilOrClosed((text) => text.includes(`${innocent} HTTP/1.1`));
   }
-  const stranger = `/innocent-${++innocents}`;
-  const { body } = await rawRequest(gateway.port, innocentRequest(stranger));
-  if (body !== `GET ${stranger} HTTP/1.1`) throw new Error(`a stranger got "${body}"`);
+  if (!client.received().includes(innocent)) {
+    const { body } = await rawRequest(gateway.port, innocentRequest(innocent));
+    if (!body.endsWith(`${innocent} HTTP/1.1`)) throw new Error(`a stranger got "${body}"`);
+  }
 
   const { seen, broken } = await news(upstream, before);
-  const mine = seen.filter(({ target }) => target !== neighbour && target !== stranger);
+  const mine = seen.filter(({ target }) => !target.endsWith(innocent));
   const received = client.received();
   if (mine.length > 1) {
     throw new Error(`one message became ${mine.map(({ target }) => target).join(', ')}`);

@@ -2,15 +2,26 @@ import type { RequestListener } from 'node:http';
 import { describe, expect, it } from '@jest/globals';
 import {
   type Discovery,
+  exchangeOf,
+  type Handler,
   proxyErrors,
   type ReverseProxy,
   type ReverseProxyOptions,
   reverseProxy,
   UpstreamPool,
 } from 'headrace';
+import supertest from 'supertest';
+import { answer, appWith, errorOf } from '../helpers/apps.js';
 import { type RawResponse, rawRequest } from '../helpers/client.js';
 import { request } from '../helpers/requests.js';
-import { closeAfter, type Framework, frameworks, gateway, serve } from '../helpers/servers.js';
+import {
+  closeAfter,
+  type Framework,
+  frameworks,
+  gateway,
+  rawUpstream,
+  serve,
+} from '../helpers/servers.js';
 import { eventually } from '../helpers/settled.js';
 
 /** Nothing listens there. */
@@ -202,6 +213,208 @@ describe('reverseProxy refuses', () => {
     );
     expect(() => reverseProxy({ upstreams: new UpstreamPool([]), slowStartMs: 5 })).toThrow(
       'loadBalancer: slowStartMs belongs to the pool, give it to new UpstreamPool()',
+    );
+  });
+});
+
+describe.each(frameworks)('in %s, reverseProxy(url)', (framework) => {
+  it('is the whole pipeline', async () => {
+    const upstream = await rawUpstream(
+      'HTTP/1.1 302 Found\r\nConnection: X-Hop\r\nX-Hop: 1\r\nLocation: /base/x\r\nContent-Length: 0\r\n\r\n',
+    );
+    const proxy = reverseProxy(`${upstream.url}/base`);
+    closeAfter(() => proxy.close());
+    const { url, port } = await gateway(framework, proxy);
+    const headers = { 'X-Forwarded-For': '6.6.6.6', 'Proxy-Connection': 'x' };
+    const res = await fetch(`${url}/a?b`, { headers, redirect: 'manual' });
+    expect(res.status).toBe(302);
+    expect(res.headers.get('location')).toBe('/x');
+    expect(res.headers.has('x-hop')).toBe(false);
+    const sent = upstream.received();
+    expect(sent).toMatch(/^GET \/base\/a\?b HTTP\/1\.1\r\n/);
+    expect(sent).toMatch(/\r\nX-Forwarded-For: 127\.0\.0\.1\r\n/i);
+    expect(sent).toMatch(new RegExp(`\r\nX-Forwarded-Host: 127\\.0\\.0\\.1:${port}\r\n`, 'i'));
+    expect(sent).toMatch(/\r\nVia: 1\.1 headrace\r\n/i);
+    expect(sent).not.toMatch(/\r\nProxy-Connection:/i);
+  });
+
+  it('answers what goes wrong before the upstream', async () => {
+    const { url } = await gateway(framework, reverseProxy({ upstreams: [] }));
+    expect((await fetch(url)).status).toBe(503);
+    const other = await gateway(framework, reverseProxy('http://127.0.0.1:1'));
+    expect((await fetch(other.url, { headers: { Via: '1.1 headrace' } })).status).toBe(508);
+    expect((await fetch(other.url)).status).toBe(502);
+  });
+});
+
+describe('reverseProxy, as a pipeline', () => {
+  /** What becomes of a request to `/api/x` whose upstream answers with a cookie and a redirect. */
+  async function through(options: ReverseProxyOptions) {
+    let path = '';
+    let fields: Record<string, string> = {};
+    const look: Handler = (req, res, next) => {
+      exchangeOf(req, res).around(async (exchange, send) => {
+        path = exchange.path;
+        fields = exchange.headers.toJSON();
+        return send();
+      });
+      next?.();
+    };
+    const headers = { Location: '/v1/login', 'Set-Cookie': 'a=1; Path=/v1' };
+    const respond = answer({ status: 302, headers });
+    const app = appWith(look, respond, reverseProxy(options), proxyErrors());
+    const { headers: received } = await supertest(app)
+      .get('/api/x')
+      .set('X-Secret', '1')
+      .expect(302);
+    return { path, fields, received };
+  }
+
+  it('has options for each of its pieces', async () => {
+    const { path, fields, received } = await through({
+      target: 'http://backend.example',
+      stripHopHeaders: { also: ['x-secret'] },
+      forwardedFor: { headers: 'x-real-ip', via: 'edge' },
+      rewriteUrl: { '^/api': '/v1' },
+      rewriteCookies: { path: '/api', secure: true },
+      modifyResponse: (response) => void response.headers.set('X-Proxy', 'magical'),
+    });
+    expect(path).toBe('/v1/x');
+    expect(fields).toMatchObject({ 'x-real-ip': '127.0.0.1', via: '1.1 edge' });
+    expect(fields).not.toHaveProperty('x-secret');
+    expect(received).toMatchObject({
+      location: '/api/login',
+      'set-cookie': ['a=1; Path=/api; Secure'],
+      'x-proxy': 'magical',
+    });
+  });
+
+  it('leaves out what is switched off', async () => {
+    const target = 'http://backend.example';
+    const { fields, received } = await through({
+      target,
+      forwardedFor: false,
+      rewriteRedirects: false,
+      rewriteUrl: { '^/api': '/v1' },
+    });
+    expect(fields).not.toHaveProperty('via');
+    expect(fields).not.toHaveProperty('x-forwarded-for');
+    expect(received).toMatchObject({ location: '/v1/login', 'set-cookie': ['a=1; Path=/v1'] });
+  });
+
+  it('balances over several upstreams, or a pool, by a strategy', async () => {
+    const chosen: (string | undefined)[] = [];
+    const look: Handler = (req, res, next) => {
+      exchangeOf(req, res).onOutcome(({ upstream }) => chosen.push(upstream?.url));
+      next?.();
+    };
+    const urls = ['http://a.example', 'http://b.example'];
+    const last = { pick: <T>(candidates: readonly T[]) => candidates.at(-1) };
+    for (const options of [
+      { upstreams: urls },
+      { upstreams: new UpstreamPool(urls) },
+      { upstreams: urls, strategy: last },
+      { target: new UpstreamPool(['http://pool.example']) },
+      { target: new URL('http://url.example') },
+      { target: () => 'http://fn.example' },
+    ])
+      await supertest(appWith(look, answer({}), reverseProxy(options)))
+        .get('/')
+        .expect(200);
+    expect(chosen).toEqual([
+      'http://a.example',
+      'http://a.example',
+      'http://b.example',
+      'http://pool.example',
+      'http://url.example',
+      'http://fn.example',
+    ]);
+  });
+
+  it('hands back its pool', () => {
+    const pool = new UpstreamPool(['http://a']);
+    expect(reverseProxy('http://a').upstreams?.upstreams.map(String)).toEqual(['http://a']);
+    expect(reverseProxy({ upstreams: pool }).upstreams).toBe(pool);
+    expect(reverseProxy(pool).upstreams).toBe(pool);
+    expect(reverseProxy(() => 'http://a').upstreams).toBeUndefined();
+  });
+
+  it('closes its own connections, and not those of a pool that was given', async () => {
+    const pool = new UpstreamPool(['http://a']);
+    for (const proxy of [reverseProxy('http://a'), reverseProxy(pool)]) {
+      let closed = 0;
+      proxy.upstreams!.upstreams[0]!.connections.set({}, { close: async () => void closed++ });
+      await proxy.close();
+      expect(closed).toBe(proxy.upstreams === pool ? 0 : 1);
+    }
+    const upstream = await rawUpstream();
+    const byFunction = reverseProxy(() => upstream.url);
+    await supertest(appWith(byFunction)).get('/').expect(200, 'ok');
+    const ended = new Promise((resolve) => upstream.sockets[0]!.once('close', resolve));
+    await byFunction.close();
+    await ended;
+  });
+
+  it('holds the response where it is told to', async () => {
+    const proxy = reverseProxy({ target: 'http://backend.example', hold: true });
+    const show: Handler = (req, res) => void res.end(`${exchangeOf(req, res).response?.status}`);
+    await supertest(appWith(answer({ status: 404 }), proxy, show))
+      .get('/')
+      .expect(200, '404');
+  });
+
+  it('hands the errors of all its pieces on', async () => {
+    const throws = () => {
+      throw new RangeError('no');
+    };
+    expect(await errorOf(reverseProxy({ target: 'http://a', rewriteUrl: throws }))).toBe(
+      'RangeError: no',
+    );
+  });
+
+  const EITHER = 'reverseProxy: either target or upstreams says where requests go, ';
+  it.each([
+    [undefined, `${EITHER}neither was given`],
+    [{}, `${EITHER}neither was given`],
+    [{ target: 'http://a', upstreams: ['http://b'] }, `${EITHER}both were given`],
+    ['htp://a', 'reverseProxy: target must be an http(s) URL, received "htp://a"'],
+    [{ target: 5 }, 'reverseProxy: target must be an http(s) URL, received 5'],
+    [7, 'reverseProxy: target must be an http(s) URL, received 7'],
+    [{ upstreams: null }, 'loadBalancer: upstreams must be an array, received null'],
+    [
+      { upstreams: ['htp://a'] },
+      'loadBalancer: upstreams[0].url must be an http(s) URL, received "htp://a"',
+    ],
+    [{ target: 'http://a', strategy: 'x' }, 'loadBalancer: strategy must be one of '],
+    [{ traget: 'http://a' }, 'reverseProxy: unknown option "traget", did you mean "target"?'],
+    [{ target: 'http://a', pathRewrite: {} }, 'reverseProxy: unknown option "pathRewrite"'],
+    [
+      { target: 'http://a', rewriteRedirects: {} },
+      'reverseProxy: rewriteRedirects must be true or false',
+    ],
+    [
+      { target: 'http://a', forwardedFor: true },
+      'forwardedFor: options must be an object, received true',
+    ],
+    [
+      { target: 'http://a', rewriteCookies: 1 },
+      'rewriteCookies: options must be an object, received 1',
+    ],
+    [
+      { target: 'http://a', rewriteUrl: 'x' },
+      'rewriteUrl: rules must be an object, a list or a function',
+    ],
+    [{ target: 'http://a', modifyResponse: {} }, 'modifyResponse: edit must be a function'],
+    [{ target: 'http://a', hold: 1 }, 'proxyPass: hold must be true or false, received 1'],
+    [{ target: 'http://a', tls: 1 }, 'proxyPass: tls must be an object, received 1'],
+  ])('refuses %j', (options, message) => {
+    expect(() => reverseProxy(options as never)).toThrow(TypeError);
+    expect(() => reverseProxy(options as never)).toThrow(message);
+  });
+
+  it('says so when it is mounted without being called', async () => {
+    expect(await errorOf(reverseProxy)).toBe(
+      'TypeError: reverseProxy: it was given a request. Mount what it returns: app.use(reverseProxy(…))',
     );
   });
 });

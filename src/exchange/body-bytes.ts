@@ -53,6 +53,7 @@ export async function collect(stream: Readable, maxBytes: number): Promise<Buffe
   return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, length);
 }
 
+/** What reading a body ends in that passes its limit. */
 export function tooLong(maxBytes: number): RangeError {
   return new RangeError(`The body is longer than ${maxBytes} bytes`);
 }

@@ -5,6 +5,7 @@ import { callable, known } from '../options.js';
 
 /** An answer of one's own to an error. */
 export interface RenderedError {
+  /** A `Content-Type` that fits the body is there without being given. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Objects are sent as JSON. */
   readonly body: string | Uint8Array | object;
@@ -56,10 +57,16 @@ export function proxyErrors(options: ProxyErrorsOptions = {}): ErrorHandler {
     if (res.headersSent) return;
     for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
     const bytes = toBytes(body);
+    if (!res.hasHeader('Content-Type')) res.setHeader('Content-Type', typeOf(body));
     if (!res.hasHeader('Cache-Control')) res.setHeader('Cache-Control', 'no-store');
     res.setHeader('Content-Length', bytes.length);
     res.end(bytes);
   };
+}
+
+function typeOf(body: RenderedError['body']): string {
+  if (typeof body === 'string') return 'text/plain; charset=utf-8';
+  return body instanceof Uint8Array ? 'application/octet-stream' : 'application/json';
 }
 
 function toBytes(body: RenderedError['body']): Uint8Array {

@@ -55,13 +55,13 @@ export function proxyPass(options: ProxyPassOptions): ProxyPass;
 export function proxyPass(first?: Target | ProxyPassOptions, second?: ProxyPassOptions): ProxyPass {
   refuseRequest('proxyPass', first);
   const target = isTarget(first) ? first : undefined;
-  const options =
-    second ?? (target === undefined ? (first as ProxyPassOptions | undefined) : undefined) ?? {};
   if (second !== undefined && first !== undefined && target === undefined) {
     throw new TypeError(
       `proxyPass: target must be a URL, a pool or a function, received ${inspect(first)}`,
     );
   }
+  const given = second === undefined && target === undefined ? first : second;
+  const options = given === undefined ? {} : (given as ProxyPassOptions);
   const { hold = false, ...transport } = known('proxyPass', options, [
     'hold',
     ...TRANSPORT_OPTIONS,

@@ -1,13 +1,13 @@
 import { exchangeOf, type Handler, type Next, type ResponseEdit } from '../exchange/exchange.js';
-import { known, refuseRequest } from '../options.js';
+import { flag, known, refuseRequest } from '../options.js';
 import { fail } from '../transport/deliver.js';
 import { TRANSPORT_OPTIONS } from '../transport/settings.js';
 import type { Discovery } from '../upstreams/discovery/discovery.js';
 import { POOL_OPTIONS, type UpstreamPool, type UpstreamPoolOptions } from '../upstreams/pool.js';
 import type { StickyOptions } from '../upstreams/sticky.js';
-import type { UpstreamInit } from '../upstreams/upstream.js';
+import { Upstream, type UpstreamInit } from '../upstreams/upstream.js';
 import { type ForwardedForOptions, forwardedFor } from './forwarded-for.js';
-import { type LoadBalancer, type LoadBalancerOptions, loadBalancer } from './load-balancer.js';
+import { type LoadBalancerOptions, loadBalancer } from './load-balancer.js';
 import { modifyResponse } from './modify-response.js';
 import { type ProxyPassOptions, proxyPass, type Target } from './proxy-pass.js';
 import { type ProxyStatusOptions, proxyStatus } from './proxy-status.js';
@@ -103,8 +103,12 @@ export function reverseProxy(options: Target | ReverseProxyOptions): ReverseProx
     ...passOptions
   } = others;
 
+  flag('reverseProxy: rewriteRedirects', redirects);
+
   const decides = typeof target === 'function';
-  const balancer = decides ? refuseChoice(choice) : balance(upstreams ?? target, choice);
+  const balancer = decides
+    ? refuseChoice(choice)
+    : loadBalancer({ upstreams: upstreams === undefined ? only(target) : upstreams, ...choice });
   const pass = decides ? proxyPass(target, passOptions) : proxyPass(passOptions);
   const pieces: Handler[] = [];
   if (status !== undefined) pieces.push(proxyStatus(status));
@@ -146,14 +150,6 @@ function refuseChoice(choice: Choice): undefined {
   }
 }
 
-function balance(
-  where: string | URL | UpstreamPool | Discovery | readonly UpstreamInit[] | undefined,
-  choice: Choice,
-): LoadBalancer {
-  const upstreams = typeof where === 'string' || where instanceof URL ? [where] : where;
-  return loadBalancer({ upstreams: upstreams ?? [], ...choice });
-}
-
 /** Runs the pieces in turn; the last one gets the `next` of the whole. */
 function run(
   pieces: readonly Handler[],
@@ -169,6 +165,18 @@ function run(
     else if (next !== undefined) next(error);
     else fail(exchangeOf(req, res), error, undefined);
   });
+}
+
+/** What is balanced over where there is one target: that, or the pool that it is. */
+function only(target: string | URL | UpstreamPool | undefined): UpstreamPool | UpstreamInit[] {
+  if (typeof target === 'object' && target !== null && 'pick' in target) return target;
+  // Parsed here as well, so that a bad one is reported under the name by which it was given.
+  checkTarget(target);
+  return [target];
+}
+
+function checkTarget(target: unknown): asserts target is UpstreamInit {
+  new Upstream(target as UpstreamInit, 'reverseProxy: target');
 }
 
 function isOptions(value: Target | ReverseProxyOptions): value is ReverseProxyOptions {

@@ -43,17 +43,22 @@ export function attach(server: Server | TlsServer, app: App): Attached {
   server.on('checkContinue', onContinue);
   server.on('checkExpectation', refuseExpectation);
 
+  const close = async (): Promise<void> => {
+    const closed = new Promise<void>((resolve) => {
+      // A server that never listened, or is closed already, says so: that is what we wanted.
+      server.close(() => resolve());
+    });
+    drain.begin();
+    await closed;
+    drain.end();
+    server.off('checkContinue', onContinue);
+    server.off('checkExpectation', refuseExpectation);
+  };
+  let closing: Promise<void> | undefined;
   return {
-    async close() {
-      const closed = new Promise<void>((resolve) => {
-        // A server that never listened, or is closed already, says so: that is what we wanted.
-        server.close(() => resolve());
-      });
-      drain.begin();
-      await closed;
-      drain.end();
-      server.off('checkContinue', onContinue);
-      server.off('checkExpectation', refuseExpectation);
+    close() {
+      closing ??= close();
+      return closing;
     },
   };
 }

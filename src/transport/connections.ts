@@ -8,6 +8,7 @@ import { watchSocket } from './socket-watch.js';
 export interface SendOptions extends Dispatcher.DispatchOptions {
   /** The name that TLS asks for; undici takes it, though its types do not say so. */
   servername: string | undefined;
+  /** The connection that took it; `undefined` before that, and with a dispatcher of the user's. */
   connection: Connection | undefined;
 }
 
@@ -70,7 +71,8 @@ class OwnConnections implements Connections {
       allowH2: settings.http2,
       keepAliveTimeout: settings.keepAliveMs,
       keepAliveMaxTimeout: settings.keepAliveMs,
-      maxHeaderSize: settings.maxHeaderBytes,
+      // undici refuses what is as long as this already.
+      maxHeaderSize: settings.maxHeaderBytes + 1,
       factory: (origin, options) => new Connection(origin, options as Client.Options, connect),
     });
   }

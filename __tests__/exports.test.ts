@@ -1,0 +1,76 @@
+import { describe, expect, it } from '@jest/globals';
+import * as headrace from 'headrace';
+
+describe('the public door', () => {
+  it('exports the pieces, the building blocks and the errors, and nothing else', () => {
+    expect(Object.keys(headrace).sort()).toEqual([
+      'BadRequestError',
+      'BadResponseError',
+      'BodyConsumedError',
+      'BodyTimeoutError',
+      'BodyTooLargeError',
+      'CircuitOpenError',
+      'ClientClosedError',
+      'ConnectError',
+      'ConnectTimeoutError',
+      'ForbiddenTargetError',
+      'HeaderList',
+      'HeadersTimeoutError',
+      'LoopError',
+      'ModifyResponseError',
+      'NoTargetError',
+      'NoUpstreamError',
+      'OverloadedError',
+      'ProxyError',
+      'ProxyErrorCode',
+      'ResetError',
+      'UpgradeError',
+      'Upstream',
+      'UpstreamPool',
+      'UpstreamResponse',
+      'attach',
+      'exchangeOf',
+      'forwardedFor',
+      'isProxyError',
+      'loadBalancer',
+      'modifyResponse',
+      'proxyErrors',
+      'proxyPass',
+      'reverseProxy',
+      'rewriteCookies',
+      'rewriteRedirects',
+      'rewriteUrl',
+      'roundRobin',
+      'sendResponse',
+      'stripHopHeaders',
+    ]);
+  });
+
+  it('has no default export', () => {
+    expect(headrace).not.toHaveProperty('default');
+  });
+
+  it('names handlers after their factories, as stack traces show them', () => {
+    const { forwardedFor, loadBalancer, modifyResponse, proxyErrors, proxyPass } = headrace;
+    const { reverseProxy, rewriteCookies, rewriteRedirects, rewriteUrl } = headrace;
+    const { sendResponse, stripHopHeaders } = headrace;
+    const handlers = {
+      forwardedFor: forwardedFor(),
+      loadBalancer: loadBalancer({ upstreams: [] }),
+      modifyResponse: modifyResponse(() => {}),
+      proxyErrors: proxyErrors(),
+      proxyPass: proxyPass(),
+      reverseProxy: reverseProxy('http://a'),
+      rewriteCookies: rewriteCookies({}),
+      rewriteRedirects: rewriteRedirects(),
+      rewriteUrl: rewriteUrl({}),
+      sendResponse: sendResponse(),
+      stripHopHeaders: stripHopHeaders(),
+    };
+    for (const [factory, handler] of Object.entries(handlers)) {
+      expect(handler.name).toBe(`${factory}Middleware`);
+      // Express and Connect know error handlers by their four parameters.
+      expect(handler.length).toBe(factory === 'proxyErrors' ? 4 : 3);
+    }
+  });
+});
