@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express from 'express';
-import { loadBalancer, proxyPass, retry, type UpstreamPool } from 'headrace';
+import { loadBalancer, proxyErrors, proxyPass, retry, type UpstreamPool } from 'headrace';
 import { type LoadOptions, type LoadResult, load } from '../helpers/load.js';
 
 const servers: Server[] = [];
@@ -21,8 +21,7 @@ async function named(name: string): Promise<string> {
 /** A URL that refuses connections. */
 async function dead(): Promise<string> {
   const url = await named('dead');
-  const server = servers.pop();
-  server?.close();
+  servers.pop()?.close();
   return url;
 }
 
@@ -41,7 +40,7 @@ async function seenBy(
   const balancer = loadBalancer({ upstreams });
   // The clock stands still, so that no retry is free but those of the first second.
   const piece = retry({ random, now: () => 0 });
-  const port = await listen(express().use(balancer, piece, proxyPass()));
+  const port = await listen(express().use(balancer, piece, proxyPass(), proxyErrors()));
   meanwhile(balancer.upstreams);
   const result = await load(port, options);
   const stats = balancer.upstreams.stats();
