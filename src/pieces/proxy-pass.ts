@@ -5,6 +5,7 @@ import type { UpstreamResponse } from '../exchange/upstream-response.js';
 import { flag, inspect, known, refuseRequest } from '../options.js';
 import { deliver, editThen, fail } from '../transport/deliver.js';
 import { countForwards } from '../transport/max-forwards.js';
+import { probe } from '../transport/probe.js';
 import { guardRequest } from '../transport/request-guard.js';
 import { warnOfRuntime } from '../transport/runtime.js';
 import { send } from '../transport/send.js';
@@ -105,6 +106,7 @@ function routeTo(target: Target | undefined): Route {
   if (target === undefined) return { close: nothingToClose };
   if (typeof target === 'function') return routeByFunction(target);
   if (isPool(target)) {
+    target.probeWith(probe);
     return {
       choose: (exchange) => {
         exchange.upstream = target.pick(exchange);
