@@ -18,6 +18,18 @@ import {
 const root = join(__dirname, '..');
 const readme = read('README.md');
 
+/** Options that are listed elsewhere than under the name of a piece: the heading, and what they stand in. */
+const PLACES: Readonly<Record<string, readonly [heading: string, within?: string]>> = {
+  ActiveHealthOptions: ['Active health'],
+  HealthOptions: ['Health'],
+  PassiveHealthOptions: ['Passive health'],
+  RetryBackoffOptions: ['retry', 'backoff.'],
+  RetryBudgetOptions: ['retry', 'budget.'],
+  StickyOptions: ['Sticky sessions'],
+  UpstreamPoolOptions: ['UpstreamPool'],
+  UpstreamOptions: ['Upstream'],
+};
+
 describe('the README', () => {
   it.each(['npm install && npm run demo', 'npm install && npm test'])('says %s', (command) => {
     expect(codeBlocks('README.md').map(({ code }) => code)).toContain(`${command}\n`);
@@ -39,10 +51,10 @@ describe('the README', () => {
     );
   });
 
-  it.each(optionsOfPieces())(
-    'lists the options of $piece, with their defaults',
-    ({ piece, options }) => {
-      const rows = tableRows(section(piece));
+  it.each(optionTables())(
+    'lists the options of $heading, with their defaults',
+    ({ heading, options }) => {
+      const rows = tableRows(section(heading));
       const listed = new Map(
         rows.map(([name = '', value = '']) => [
           unquoted(name),
@@ -71,10 +83,10 @@ describe('links', () => {
   });
 });
 
-/** A section of the README, up to the next heading of its level. */
+/** What stands under a heading of the README, up to the next one. */
 function section(title: string): string {
-  const [, text = ''] = readme.split(new RegExp(`^## ${title}$`, 'm'));
-  return text.split(/^## /m)[0] ?? '';
+  const [, text = ''] = readme.split(new RegExp(`^##+ ${title}$`, 'm'));
+  return text.split(/^##+ /m)[0] ?? '';
 }
 
 /** The cells of the tables in a text, without heads and rules. */
@@ -103,26 +115,34 @@ function errorOf(code: string): [name: string, status: number] {
   throw new Error(`no class for ${code}`);
 }
 
-interface PieceOptions {
-  readonly piece: string;
+interface OptionTable {
+  readonly heading: string;
   /** Names, with the default that the comment in the source gives. */
   readonly options: Map<string, string>;
 }
 
-/** The options that the source declares, piece by piece. */
-function optionsOfPieces(): PieceOptions[] {
-  const files = ['transport/settings', 'upstreams/pool', ...pieceFiles()];
+/** The options that the source declares, by the heading under which they are listed. */
+function optionTables(): OptionTable[] {
+  const files = ['transport/settings', ...filesIn('upstreams'), ...filesIn('pieces')];
   const declared = new Map(files.flatMap((file) => optionTypes(read(`src/${file}.ts`))));
-  return [...declared]
-    .filter(([name]) => name !== 'TransportOptions')
-    .map(([name, { options, bases }]) => {
-      // What `reverseProxy()` takes of `proxyPass()` is listed there alone.
-      const inherited = bases
-        .filter((base) => base !== 'ProxyPassOptions')
-        .flatMap((base) => [...(declared.get(base)?.options ?? [])]);
-      const piece = name.replace(/Options$/, '').replace(/^(?!Upstream)./, (c) => c.toLowerCase());
-      return { piece, options: new Map([...inherited, ...options]) };
-    });
+  const tables = new Map<string, Map<string, string>>();
+  for (const name of declared.keys()) {
+    if (name === 'TransportOptions' || name === 'ConnectionOptions') continue;
+    const piece = name.replace(/Options$/, '').replace(/^./, (c) => c.toLowerCase());
+    const [heading, within = ''] = PLACES[name] ?? [piece];
+    const table = tables.get(heading) ?? new Map<string, string>();
+    tables.set(heading, table);
+    for (const [option, value] of optionsOf(name, declared)) table.set(within + option, value);
+  }
+  return [...tables].map(([heading, options]) => ({ heading, options }));
+}
+
+/** The options of a type and of those that it extends. */
+function optionsOf(name: string, declared: Map<string, OptionType>): [string, string][] {
+  const { options = [], bases = [] } = declared.get(name) ?? {};
+  // What `reverseProxy()` takes of `proxyPass()` is listed there alone.
+  const listed = bases.filter((base) => base !== 'ProxyPassOptions');
+  return [...listed.flatMap((base) => optionsOf(base, declared)), ...options];
 }
 
 interface OptionType {
@@ -135,7 +155,7 @@ function optionTypes(source: string): [name: string, type: OptionType][] {
     /^export interface (\w+Options)(?: extends (.*?))? {\n([\s\S]*?)^}/gm,
   );
   return [...types].map(([, name = '', bases = '', body = '']) => {
-    const members = body.matchAll(/\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s*readonly (\w+)\??:/g);
+    const members = body.matchAll(/(?:\/\*\*((?:(?!\*\/)[\s\S])*)\*\/\s*)?readonly (\w+)\??:/g);
     const options = [...members].map(([, comment = '', option = '']): [string, string] => {
       return [option, /@default (.*)/.exec(comment)?.[1]?.trim() ?? ''];
     });
@@ -143,8 +163,10 @@ function optionTypes(source: string): [name: string, type: OptionType][] {
   });
 }
 
-function pieceFiles(): string[] {
-  return readdirSync(join(root, 'src/pieces')).map((file) => `pieces/${file.replace(/\.ts$/, '')}`);
+function filesIn(room: string): string[] {
+  return readdirSync(join(root, 'src', room))
+    .filter((file) => file.endsWith('.ts'))
+    .map((file) => `${room}/${file.replace(/\.ts$/, '')}`);
 }
 
 /** What `tsc` has to say about blocks. Each becomes a file with the code on its own line of the page. */
@@ -159,7 +181,7 @@ async function typeErrors(blocks: readonly CodeBlock[]): Promise<string> {
       await writeFile(join(folder, files[i] ?? ''), text);
     }
     const compilerOptions = { noUnusedLocals: false, noUnusedParameters: false };
-    const config = { extends: '../../tsconfig.json', compilerOptions, include: [], files };
+    const config = { extends: join(root, 'tsconfig.json'), compilerOptions, include: [], files };
     await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(config));
     const tsc = join(root, 'node_modules/typescript/bin/tsc');
     const { stdout } = await execute(process.execPath, [tsc], { cwd: folder }).catch(

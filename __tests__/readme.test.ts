@@ -113,6 +113,58 @@ describe('the examples of the README come out as they say', () => {
     expect(answers.map(({ headers }) => headers['x-upstream'])).toEqual([backend.url, second.url]);
   });
 
+  it('Which strategy', async () => {
+    const { url, backend, second } = await start('Which strategy');
+    for (let i = 0; i < 6; i++) await request(url).get('/');
+    expect([backend.seen.length, second.seen.length]).toEqual([4, 2]);
+  });
+
+  it('Health', async () => {
+    const failing = await upstream((_req, res) => res.writeHead(503).end());
+    const second = await upstream();
+    const { url, printed } = await run(example('Health'), ports(failing, second));
+    for (let i = 0; i < 8; i++) await request(url).get('/');
+    expect(printed).toEqual([`${failing.url} is out: ejected`]);
+    expect(failing.seen.filter((seen) => seen.url === '/')).toHaveLength(3);
+  });
+
+  it('Sticky sessions', async () => {
+    const { url, backend, second } = await start('Sticky sessions');
+    const first = await request(url).get('/');
+    const [cookie = ''] = first.headers['set-cookie'] ?? [];
+    const pattern = /^headrace_upstream=[\w.-]+; Path=\/; Max-Age=3600; HttpOnly; SameSite=Lax$/;
+    expect(cookie).toMatch(pattern);
+    const later = request(url)
+      .get('/later')
+      .set('Cookie', cookie.split(';')[0] ?? '');
+    expect((await later).headers['set-cookie']).toBeUndefined();
+    expect(backend.seen.map((seen) => seen.url)).toEqual(['/', '/later']);
+    expect(second.seen).toEqual([]);
+  });
+
+  it('retry', async () => {
+    const second = await upstream();
+    const down = { ...second, host: '127.0.0.1:1' };
+    const { url } = await run(example('retry'), ports(down, second));
+    expect((await request(url).get('/')).text).toBe('ok');
+    expect((await request(url).post('/')).text).toBe('ok');
+
+    const closing = await upstream((req) => req.socket.destroy());
+    const lost = await run(example('retry'), ports(closing, second));
+    expect((await request(lost.url).get('/')).text).toBe('ok');
+    const statuses = [await request(lost.url).post('/'), await request(lost.url).post('/')];
+    expect(statuses.map(({ status }) => status).sort()).toEqual([200, 502]);
+  });
+
+  it('proxyStatus', async () => {
+    const { url } = await start('proxyStatus', { answer: (_req, res) => res.writeHead(404).end() });
+    const answered = await request(url).get('/');
+    expect(answered.headers['proxy-status']).toBe('edge; received-status=404');
+    const down = await run(example('proxyStatus'), { 'localhost:3000': '127.0.0.1:1' });
+    const failed = await request(down.url).get('/');
+    expect(failed.headers['proxy-status']).toBe('edge; error=connection_refused');
+  });
+
   it('modifyResponse', async () => {
     const { url } = await start('modifyResponse', {
       answer: (_req, res) => {
@@ -205,6 +257,13 @@ describe('the examples of the README come out as they say', () => {
     await request(url).get('/users/1');
     await request(url).get('/admin/users/1');
     expect([backend.seen.length, second.seen.length]).toEqual([1, 1]);
+  });
+
+  it('What a pool can do', async () => {
+    const { url, printed, backend, second } = await start('What a pool can do');
+    expect(printed).toEqual([`${backend.url} can be switched off`, `${second.url} 2`]);
+    await request(url).get('/');
+    expect([backend.seen.length, second.seen.length]).toEqual([0, 1]);
   });
 
   it('Upstream', async () => {

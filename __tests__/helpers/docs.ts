@@ -91,6 +91,7 @@ export const PREAMBLE = [
   "import express from 'express';",
   `import { ${Object.keys(headrace).join(', ')} } from 'headrace';`,
   'const app = express();',
+  'declare const upstreams: string[];',
 ].join(' ');
 
 /** A block in action. */
