@@ -58,6 +58,7 @@ export interface RetryOptions {
   readonly statuses?: readonly number[] | undefined;
   /** How many retries there may be in relation to requests; `false` for any number. */
   readonly budget?: RetryBudgetOptions | false | undefined;
+  /** How long to wait before each retry. */
   readonly backoff?: RetryBackoffOptions | undefined;
   /**
    * The longest request body that is kept for another try, in bytes.

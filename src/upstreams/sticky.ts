@@ -21,6 +21,7 @@ export interface StickyOptions {
    * @default '/'
    */
   readonly path?: string | undefined;
+  /** Which hosts the cookie goes back to; without it, the one that the client asked. */
   readonly domain?: string | undefined;
   /**
    * @default true where the client came by TLS
