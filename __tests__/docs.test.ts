@@ -181,7 +181,7 @@ async function typeErrors(blocks: readonly CodeBlock[]): Promise<string> {
       await writeFile(join(folder, files[i] ?? ''), text);
     }
     const compilerOptions = { noUnusedLocals: false, noUnusedParameters: false };
-    const config = { extends: join(root, 'tsconfig.json'), compilerOptions, include: [], files };
+    const config = { extends: '../../tsconfig.json', compilerOptions, include: [], files };
     await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(config));
     const tsc = join(root, 'node_modules/typescript/bin/tsc');
     const { stdout } = await execute(process.execPath, [tsc], { cwd: folder }).catch(
