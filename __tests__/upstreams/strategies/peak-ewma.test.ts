@@ -56,7 +56,7 @@ describe('peakEwma', () => {
     const { strategy, observe, candidates, clock } = setUp(1, 1);
     observe(10, 100);
     let asked = 0;
-    while (picks(strategy, candidates, 1) === 'A') {
+    while (asked < 100 && picks(strategy, candidates, 1) === 'A') {
       clock.ms += 1_000;
       strategy.observe?.(candidates[0] as Upstream, 10);
       asked += 1;
