@@ -123,7 +123,7 @@ interface OptionTable {
 
 /** The options that the source declares, by the heading under which they are listed. */
 function optionTables(): OptionTable[] {
-  const files = ['transport/settings', ...filesIn('upstreams'), ...filesIn('pieces')];
+  const files = ['.', 'transport', 'upstreams', 'pieces'].flatMap(filesIn);
   const declared = new Map(files.flatMap((file) => optionTypes(read(`src/${file}.ts`))));
   const tables = new Map<string, Map<string, string>>();
   for (const name of declared.keys()) {
