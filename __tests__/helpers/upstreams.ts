@@ -76,6 +76,6 @@ export function chiSquared(counts: readonly number[], weights: readonly number[]
 }
 
 /** The sum of numbers. */
-export function sum(values: readonly number[]): number {
+function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }

@@ -37,7 +37,7 @@ export function keyReader(path: string, key: RequestKey): KeyReader {
 }
 
 /** The address of the client. */
-export function addressOf(req: IncomingMessage): string | undefined {
+function addressOf(req: IncomingMessage): string | undefined {
   if (req.headers['x-forwarded-for'] === undefined) return nonEmpty(peerAddress(req));
   return nonEmpty(clientAddress(req, (address, hop) => appTrusts(req, address, hop)));
 }
