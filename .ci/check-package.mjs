@@ -70,8 +70,10 @@ function checkConsumer(tarball) {
   writeFileSync(join(temp, 'consumer.mts'), source);
   writeFileSync(join(temp, 'consumer.cts'), source);
   const options = '--strict --exactOptionalPropertyTypes --noEmit --module nodenext --types node';
-  const args = [...options.split(' '), '--target', 'es2022', 'consumer.mts', 'consumer.cts'];
-  run(bin('tsc'), args, temp);
+  // Apart: the two builds declare `res.locals.proxy` with classes of their own.
+  for (const consumer of ['consumer.mts', 'consumer.cts']) {
+    run(bin('tsc'), [...options.split(' '), '--target', 'es2022', consumer], temp);
+  }
   console.log('consumer: type checks as ESM and as CommonJS');
 }
 

@@ -77,8 +77,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   exchange: [],
   'options.ts': [],
   'backtracking.ts': [],
+  'connection-settings.ts': [],
 };
-const SHARED = ['options.ts', 'backtracking.ts'];
+const SHARED = ['options.ts', 'backtracking.ts', 'connection-settings.ts'];
 
 describe('arrows point one way', () => {
   it('in a source that was found', () => {

@@ -1,3 +1,4 @@
+export type { ConnectionOptions } from './connection-settings.js';
 export type { BodyInit } from './exchange/body-bytes.js';
 export type { Trusts } from './exchange/client.js';
 export {
@@ -87,19 +88,18 @@ export { type StripHopHeadersOptions, stripHopHeaders } from './pieces/strip-hop
 export { type App, type Attached, attach } from './server/attach.js';
 export type { TransportOptions } from './transport/settings.js';
 export type { ActiveHealthOptions } from './upstreams/active-health.js';
-export type { ConnectionOptions } from './upstreams/connection-settings.js';
 export type { Discovery } from './upstreams/discovery/discovery.js';
 export type { DnsResolver, RecordType } from './upstreams/discovery/dns-records.js';
 export { type FromDnsOptions, fromDns } from './upstreams/discovery/from-dns.js';
 export { type FromFileOptions, fromFile } from './upstreams/discovery/from-file.js';
 export type { PassiveHealthOptions } from './upstreams/passive-health.js';
-export {
-  type HealthOptions,
-  type PoolListener,
-  UpstreamPool,
-  type UpstreamPoolEvents,
-  type UpstreamPoolOptions,
-} from './upstreams/pool.js';
+export { UpstreamPool } from './upstreams/pool.js';
+export type {
+  HealthOptions,
+  PoolListener,
+  UpstreamPoolEvents,
+  UpstreamPoolOptions,
+} from './upstreams/pool-options.js';
 export type { UpstreamStats } from './upstreams/stats.js';
 export type { StickyOptions } from './upstreams/sticky.js';
 export {

@@ -47,6 +47,17 @@ export interface Attempt {
   error: ProxyError | undefined;
 }
 
+/** A try that begins now. */
+export function beginAttempt(upstream: Upstream): Attempt {
+  return {
+    upstream,
+    startedAt: performance.now(),
+    headAt: undefined,
+    status: undefined,
+    error: undefined,
+  };
+}
+
 /** How an exchange can end. */
 export type OutcomeType = 'completed' | 'failed' | 'client-closed' | 'upgraded';
 

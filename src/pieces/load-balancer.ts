@@ -4,7 +4,8 @@ import { known } from '../options.js';
 import { fail } from '../transport/deliver.js';
 import { probe } from '../transport/probe.js';
 import type { Discovery } from '../upstreams/discovery/discovery.js';
-import { POOL_OPTIONS, UpstreamPool, type UpstreamPoolOptions } from '../upstreams/pool.js';
+import { UpstreamPool } from '../upstreams/pool.js';
+import { POOL_OPTIONS, type UpstreamPoolOptions } from '../upstreams/pool-options.js';
 import { Sticky, type StickyOptions } from '../upstreams/sticky.js';
 import type { UpstreamInit } from '../upstreams/upstream.js';
 

@@ -1,6 +1,6 @@
 import { isIP, type Socket } from 'node:net';
 import { buildConnector, Client, type Dispatcher, Pool } from 'undici';
-import type { ConnectionSettings } from '../upstreams/connection-settings.js';
+import type { ConnectionSettings } from '../connection-settings.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import { watchSocket } from './socket-watch.js';
 

@@ -47,3 +47,29 @@ export function failure(cause: unknown, stage: Stage, upstream: Upstream): Proxy
   }
   return new ResetError(options);
 }
+
+/** What is known of a failed try, as far as it decides whether it may go again. */
+export interface FailedTry {
+  /** Whether anything of the request may have been sent. */
+  readonly sent: boolean;
+  /** Whether the connection had carried requests before. */
+  readonly reused: boolean;
+  /** Whether anything of a response has come. */
+  readonly answered: boolean;
+  /** Whether the connection is there, and it was not connecting that failed. */
+  readonly isOpen: boolean;
+  /** Whether the request does no harm when it is sent twice. */
+  readonly replayable: boolean;
+}
+
+/**
+ * The keep-alive race: an upstream may close an idle connection while our request is on its way to it.
+ * What does no harm twice is sent once more, on a connection of its own (RFC 9110, 9.2.2).
+ */
+export function mayGoAgain({ code }: ProxyError, tried: FailedTry): boolean {
+  // What waits for an idle connection, undici fails along with it: it has never been sent.
+  if (!tried.sent) {
+    return tried.isOpen && (code === 'ERR_PROXY_RESET' || code === 'ERR_PROXY_BAD_RESPONSE');
+  }
+  return code === 'ERR_PROXY_RESET' && tried.reused && !tried.answered && tried.replayable;
+}

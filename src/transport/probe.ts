@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici';
+import { connectionSettings } from '../connection-settings.js';
 import type { ProbeResult } from '../upstreams/active-health.js';
-import { connectionSettings } from '../upstreams/connection-settings.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import { connectionsTo } from './connections.js';
 

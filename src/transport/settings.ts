@@ -1,10 +1,10 @@
-import { flag, inspect, milliseconds, wholeNumber } from '../options.js';
 import {
   CONNECTION_OPTIONS,
   type ConnectionOptions,
   type ConnectionSettings,
   connectionSettings,
-} from '../upstreams/connection-settings.js';
+} from '../connection-settings.js';
+import { flag, inspect, milliseconds, wholeNumber } from '../options.js';
 
 /** How requests are sent: the part of `proxyPass`'s options that every way of sending shares. */
 export interface TransportOptions extends ConnectionOptions {

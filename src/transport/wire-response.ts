@@ -8,12 +8,12 @@ import {
   type ProxyError,
   ResetError,
 } from '../exchange/errors.js';
-import type { Attempt, Exchange, InFlight } from '../exchange/exchange.js';
+import { type Attempt, beginAttempt, type Exchange, type InFlight } from '../exchange/exchange.js';
 import { HeaderList } from '../exchange/header-list.js';
 import { forbidsBody, UpstreamResponse, type WriteHead } from '../exchange/upstream-response.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { Connections } from './connections.js';
-import { failure } from './failures.js';
+import { failure, mayGoAgain } from './failures.js';
 import { passInterim } from './interim.js';
 import { log } from './log.js';
 import type { OutgoingRequest } from './request.js';
@@ -82,13 +82,7 @@ export class WireResponse
     this.#body = new WireBody(exchange, settings.bodyTimeoutMs, this);
     this.#settle = settle;
     this.#again = again;
-    this.attempt = {
-      upstream: request.upstream,
-      startedAt: performance.now(),
-      headAt: undefined,
-      status: undefined,
-      error: undefined,
-    };
+    this.attempt = beginAttempt(request.upstream);
     exchange.attempts.push(this.attempt);
     request.upstream.requests += 1;
     exchange.inFlight = this;
@@ -230,27 +224,15 @@ export class WireResponse
     return new BadResponseError({ cause: new Error(reason), upstream: this.upstream });
   }
 
-  /**
-   * The keep-alive race: an upstream may close an idle connection while our request is on its way to
-   * it. What does no harm twice is sent once more, on a connection of its own (RFC 9110, 9.2.2).
-   */
-  #mayGoAgain({ code }: ProxyError): boolean {
+  #mayGoAgain(error: ProxyError): boolean {
     if (this.#again) return false;
-    // What waits for an idle connection, undici fails along with it: it has never been sent.
-    if (this.#controller === undefined) {
-      const { connection } = this.#request;
-      return (
-        (code === 'ERR_PROXY_RESET' || code === 'ERR_PROXY_BAD_RESPONSE') &&
-        connection?.isOpen === true
-      );
-    }
-    return (
-      code === 'ERR_PROXY_RESET' &&
-      this.#reused &&
-      !this.#headArrived &&
-      this.#interims === 0 &&
-      this.#request.replayable
-    );
+    return mayGoAgain(error, {
+      sent: this.#controller !== undefined,
+      reused: this.#reused,
+      answered: this.#headArrived || this.#interims > 0,
+      isOpen: this.#request.connection?.isOpen === true,
+      replayable: this.#request.replayable,
+    });
   }
 
   /** Nothing more comes from the wire. */

@@ -1,83 +1,24 @@
 import { EventEmitter } from 'node:events';
-import { isDeepStrictEqual } from 'node:util';
+import type { ConnectionSettings } from '../connection-settings.js';
 import type { Exchange } from '../exchange/exchange.js';
-import { callable, inspect, known, milliseconds, oneOf } from '../options.js';
-import { ActiveHealth, type ActiveHealthOptions, type Probe } from './active-health.js';
-import {
-  CONNECTION_OPTIONS,
-  type ConnectionOptions,
-  type ConnectionSettings,
-  connectionSettings,
-} from './connection-settings.js';
+import { callable, inspect, known, milliseconds } from '../options.js';
+import { ActiveHealth, type Probe } from './active-health.js';
 import type { Discovery } from './discovery/discovery.js';
 import { follow } from './discovery/follow.js';
-import { PassiveHealth, type PassiveHealthOptions } from './passive-health.js';
+import { connectAlike, eligibleOf, isDiscovery, others, parseList } from './list.js';
+import { PassiveHealth } from './passive-health.js';
+import {
+  POOL_OPTIONS,
+  type PoolListener,
+  poolSettings,
+  strategyOf,
+  type UpstreamPoolEvents,
+  type UpstreamPoolOptions,
+} from './pool-options.js';
 import { SlowStart } from './slow-start.js';
 import { type UpstreamStats, upstreamStats } from './stats.js';
-import { type StrategyName, strategyNamed, strategyNames } from './strategies/index.js';
 import type { Strategy } from './strategy.js';
-import { type Bar, Upstream, type UpstreamInit, type UpstreamObserver } from './upstream.js';
-
-/** How a pool finds out which of its upstreams are well. */
-export interface HealthOptions {
-  /** By the requests that fail. On by default; `false` turns it off. */
-  readonly passive?: PassiveHealthOptions | false | undefined;
-  /** By asking. Off unless it is given. */
-  readonly active?: ActiveHealthOptions | undefined;
-}
-
-/** Options for {@link UpstreamPool}. */
-export interface UpstreamPoolOptions {
-  /**
-   * How an upstream is chosen: by name, by one of the strategy factories, or by your own `{ pick }`.
-   *
-   * @default 'round-robin'
-   */
-  readonly strategy?: StrategyName | Strategy | undefined;
-  /** When an upstream is not to be chosen for a while. */
-  readonly health?: HealthOptions | undefined;
-  /**
-   * How long the share of a new or recovered upstream grows until it is a full one, in milliseconds.
-   *
-   * @default 0
-   */
-  readonly slowStartMs?: number | undefined;
-  /** How the upstreams are connected to, where that differs from `proxyPass()`. */
-  readonly transport?: ConnectionOptions | undefined;
-  /** The clock, in milliseconds; for tests. */
-  readonly now?: (() => number) | undefined;
-  /** Numbers from 0 to 1; for tests. */
-  readonly random?: (() => number) | undefined;
-}
-
-/** What a pool tells, and with what. */
-export interface UpstreamPoolEvents {
-  /** The upstreams that may be chosen have changed. */
-  change: [eligible: readonly Upstream[]];
-  /** Something has come to stand against choosing an upstream. */
-  ejected: [upstream: Upstream, bar: Bar];
-  /** Nothing stands against it any more. */
-  recovered: [upstream: Upstream];
-  /** A removed upstream has finished what was in flight on it. */
-  drained: [upstream: Upstream];
-  /** The source of upstreams failed; the last good list stands. */
-  discoveryError: [error: unknown];
-}
-
-/** Hears one kind of event. */
-export type PoolListener<K extends keyof UpstreamPoolEvents> = (
-  ...args: UpstreamPoolEvents[K]
-) => void;
-
-/** The names in {@link UpstreamPoolOptions}, for the check for unknown ones. */
-export const POOL_OPTIONS = [
-  'strategy',
-  'health',
-  'slowStartMs',
-  'transport',
-  'now',
-  'random',
-] as const satisfies readonly (keyof UpstreamPoolOptions)[];
+import { Upstream, type UpstreamInit, type UpstreamObserver } from './upstream.js';
 
 /**
  * Upstreams that do the same work, and the strategy that chooses among them. One pool can serve many
@@ -329,68 +270,4 @@ export class UpstreamPool {
       },
     };
   }
-}
-
-function isDiscovery(list: readonly UpstreamInit[] | Discovery): list is Discovery {
-  return typeof list === 'object' && list !== null && Symbol.asyncIterator in list;
-}
-
-/** Whether what is known of one holds for the other: their URLs tell neither credentials nor transport. */
-function connectAlike(one: Upstream, other: Upstream): boolean {
-  return (
-    one.authorization === other.authorization && isDeepStrictEqual(one.settings, other.settings)
-  );
-}
-
-/** The usable ones of the lowest priority number that has any. */
-function eligibleOf(upstreams: readonly Upstream[]): readonly Upstream[] {
-  const usable = upstreams.filter((upstream) => upstream.usable);
-  let priority = Number.POSITIVE_INFINITY;
-  let mixed = false;
-  for (const upstream of usable) {
-    mixed ||= priority !== Number.POSITIVE_INFINITY && upstream.priority !== priority;
-    priority = Math.min(priority, upstream.priority);
-  }
-  return mixed ? usable.filter((upstream) => upstream.priority === priority) : usable;
-}
-
-function others(eligible: readonly Upstream[], except: readonly Upstream[]): readonly Upstream[] {
-  const left = eligible.filter((upstream) => !except.includes(upstream));
-  return left.length > 0 ? left : eligible;
-}
-
-function strategyOf(strategy: StrategyName | Strategy, factory: string): Strategy {
-  if (typeof strategy === 'object' && strategy !== null && typeof strategy.pick === 'function') {
-    return strategy;
-  }
-  if (typeof strategy !== 'string') {
-    const wanted = `a name or an object with pick(), received ${inspect(strategy)}`;
-    throw new TypeError(`${factory}: strategy must be ${wanted}`);
-  }
-  oneOf(`${factory}: strategy`, strategy, strategyNames);
-  return strategyNamed(strategy);
-}
-
-function poolSettings(transport: ConnectionOptions, factory: string): ConnectionSettings {
-  return connectionSettings(factory, known(factory, transport, CONNECTION_OPTIONS));
-}
-
-function parseList(
-  list: readonly UpstreamInit[],
-  factory: string,
-  settings: ConnectionSettings | undefined,
-): Upstream[] {
-  if (!Array.isArray(list)) {
-    throw new TypeError(`${factory}: upstreams must be an array, received ${inspect(list)}`);
-  }
-  const seen = new Set<string>();
-  return list.map((init: UpstreamInit, i) => {
-    const path = `${factory}: upstreams[${i}].url`;
-    const upstream = new Upstream(init, path, settings);
-    if (seen.has(upstream.url)) {
-      throw new TypeError(`${path} is listed twice: ${inspect(upstream.url)}`);
-    }
-    seen.add(upstream.url);
-    return upstream;
-  });
 }

@@ -1,11 +1,11 @@
 import { isIP } from 'node:net';
-import { inspect, known, wholeNumber } from '../options.js';
 import {
   CONNECTION_OPTIONS,
   type ConnectionOptions,
   type ConnectionSettings,
   connectionSettings,
-} from './connection-settings.js';
+} from '../connection-settings.js';
+import { inspect, known, wholeNumber } from '../options.js';
 import { LatencyHistogram } from './stats.js';
 import { basicAuthorization, parseTarget } from './target.js';
 

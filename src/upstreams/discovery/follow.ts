@@ -10,6 +10,7 @@ const PAUSE_FACTOR = 4;
 const MAX_LISTS = 100;
 /** The pause after a failure is random, up to a limit that begins here and doubles to its maximum. */
 export const MIN_BACKOFF_MS = 100;
+/** The longest pause before a source that failed is followed again. */
 export const MAX_BACKOFF_MS = 30_000;
 
 /** What a source has said: a list, as far as one can tell, or why there is none. */

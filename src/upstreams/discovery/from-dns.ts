@@ -1,11 +1,11 @@
 import { Resolver } from 'node:dns/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { inspect, known, milliseconds, oneOf, wholeNumber } from '../../options.js';
 import {
   CONNECTION_OPTIONS,
   type ConnectionOptions,
   connectionSettings,
-} from '../connection-settings.js';
+} from '../../connection-settings.js';
+import { inspect, known, milliseconds, oneOf, wholeNumber } from '../../options.js';
 import type { UpstreamOptions } from '../upstream.js';
 import type { Discovery } from './discovery.js';
 import { type DnsResolver, type Endpoint, lookUp, type RecordType } from './dns-records.js';

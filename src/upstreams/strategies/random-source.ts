@@ -1,6 +1,7 @@
 /** Gives whole numbers from 0 to {@link RANGE} - 1. V8 keeps these as they are; it allocates fractions. */
 export type RandomSource = () => number;
 
+/** How many numbers a {@link RandomSource} has. */
 export const RANGE = 2 ** 31;
 
 /**

@@ -1,6 +1,6 @@
 import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import type { Dispatcher } from 'undici';
-import { flag, inspect, milliseconds, wholeNumber } from '../options.js';
+import { flag, inspect, milliseconds, wholeNumber } from './options.js';
 
 /** How an upstream is connected to. */
 export interface ConnectionOptions {

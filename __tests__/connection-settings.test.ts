@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { type ConnectionOptions, UpstreamPool } from 'headrace';
 import { Agent } from 'undici';
-import { connectionSettings } from '../../src/upstreams/connection-settings.js';
+import { connectionSettings } from '../src/connection-settings.js';
 
 describe('connectionSettings', () => {
   it('fills in the defaults', () => {

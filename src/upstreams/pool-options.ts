@@ -1,0 +1,91 @@
+import {
+  CONNECTION_OPTIONS,
+  type ConnectionOptions,
+  type ConnectionSettings,
+  connectionSettings,
+} from '../connection-settings.js';
+import { inspect, known, oneOf } from '../options.js';
+import type { ActiveHealthOptions } from './active-health.js';
+import type { PassiveHealthOptions } from './passive-health.js';
+import { type StrategyName, strategyNamed, strategyNames } from './strategies/index.js';
+import type { Strategy } from './strategy.js';
+import type { Bar, Upstream } from './upstream.js';
+
+/** How a pool finds out which of its upstreams are well. */
+export interface HealthOptions {
+  /** By the requests that fail. On by default; `false` turns it off. */
+  readonly passive?: PassiveHealthOptions | false | undefined;
+  /** By asking. Off unless it is given. */
+  readonly active?: ActiveHealthOptions | undefined;
+}
+
+/** Options for {@link UpstreamPool}. */
+export interface UpstreamPoolOptions {
+  /**
+   * How an upstream is chosen: by name, by one of the strategy factories, or by your own `{ pick }`.
+   *
+   * @default 'round-robin'
+   */
+  readonly strategy?: StrategyName | Strategy | undefined;
+  /** When an upstream is not to be chosen for a while. */
+  readonly health?: HealthOptions | undefined;
+  /**
+   * How long the share of a new or recovered upstream grows until it is a full one, in milliseconds.
+   *
+   * @default 0
+   */
+  readonly slowStartMs?: number | undefined;
+  /** How the upstreams are connected to, where that differs from `proxyPass()`. */
+  readonly transport?: ConnectionOptions | undefined;
+  /** The clock, in milliseconds; for tests. */
+  readonly now?: (() => number) | undefined;
+  /** Numbers from 0 to 1; for tests. */
+  readonly random?: (() => number) | undefined;
+}
+
+/** What a pool tells, and with what. */
+export interface UpstreamPoolEvents {
+  /** The upstreams that may be chosen have changed. */
+  change: [eligible: readonly Upstream[]];
+  /** Something has come to stand against choosing an upstream. */
+  ejected: [upstream: Upstream, bar: Bar];
+  /** Nothing stands against it any more. */
+  recovered: [upstream: Upstream];
+  /** A removed upstream has finished what was in flight on it. */
+  drained: [upstream: Upstream];
+  /** The source of upstreams failed; the last good list stands. */
+  discoveryError: [error: unknown];
+}
+
+/** Hears one kind of event. */
+export type PoolListener<K extends keyof UpstreamPoolEvents> = (
+  ...args: UpstreamPoolEvents[K]
+) => void;
+
+/** The names in {@link UpstreamPoolOptions}, for the check for unknown ones. */
+export const POOL_OPTIONS = [
+  'strategy',
+  'health',
+  'slowStartMs',
+  'transport',
+  'now',
+  'random',
+] as const satisfies readonly (keyof UpstreamPoolOptions)[];
+
+/** The strategy that an option means. */
+export function strategyOf(strategy: StrategyName | Strategy, factory: string): Strategy {
+  if (typeof strategy === 'object' && strategy !== null && typeof strategy.pick === 'function') {
+    return strategy;
+  }
+  if (typeof strategy !== 'string') {
+    const wanted = `a name or an object with pick(), received ${inspect(strategy)}`;
+    throw new TypeError(`${factory}: strategy must be ${wanted}`);
+  }
+  oneOf(`${factory}: strategy`, strategy, strategyNames);
+  return strategyNamed(strategy);
+}
+
+/** The settings that a pool's own `transport` makes for its upstreams. */
+export function poolSettings(transport: ConnectionOptions, factory: string): ConnectionSettings {
+  return connectionSettings(factory, known(factory, transport, CONNECTION_OPTIONS));
+}
