@@ -1,6 +1,13 @@
 import { createServer, type Socket } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
-import { CircuitOpenError, exchangeOf, loadBalancer, proxyPass } from 'headrace';
+import {
+  CircuitOpenError,
+  exchangeOf,
+  loadBalancer,
+  type ProxyErrorsOptions,
+  proxyErrors,
+  proxyPass,
+} from 'headrace';
 import { rawRequest } from '../helpers/client.js';
 import { checkDefaultAnswers, checkErrors, SECRET, saying } from '../helpers/failing.js';
 import { recordErrors } from '../helpers/record-errors.js';
@@ -162,5 +169,36 @@ describe('an error', () => {
     const [error] = errors;
     expect(JSON.stringify({ ...error, upstream: error?.upstream })).not.toContain(SECRET);
     expect(`${error?.stack} ${error?.upstream}`).not.toContain(SECRET);
+  });
+});
+
+describe.each(frameworks)('proxyErrors() in %s', (framework) => {
+  it.each([
+    ['application/json', /^application\/problem\+json/],
+    ['text/html,application/xhtml+xml,*/*;q=0.8', /^text\/html/],
+    ['text/plain', /^text\/plain/],
+    ['image/png', /^text\/plain/],
+    ['text/html;q=0.1, application/problem+json', /^application\/problem\+json/],
+  ])('answers a client that accepts %s in its language', async (accept, type) => {
+    const upstream = await saying(`HTTP/1.1 ${SECRET}\r\n\r\n`)();
+    const logged: unknown[] = [];
+    const log: ProxyErrorsOptions['log'] = ({ code }, { url }, attempts) => {
+      logged.push(code, url, attempts.length, attempts[0]?.upstream.url);
+    };
+    const { port } = await gateway(framework, proxyPass(upstream), proxyErrors({ log }));
+    const res = await rawRequest(port, GET.replace('\r\n\r\n', `\r\nAccept: ${accept}\r\n\r\n`));
+    expect(res.status).toBe(502);
+    expect(res.header('content-type')).toMatch(type);
+    expect(res.body).toMatch(/invalid response/);
+    expect(res.body).not.toMatch(/s3cret|127\.0\.0\.1/);
+    expect(logged).toEqual(['ERR_PROXY_BAD_RESPONSE', '/path', 1, upstream]);
+  });
+
+  it('says when to come again, where that is known', async () => {
+    const open: Middleware = (_req, _res, next) =>
+      next(new CircuitOpenError({ headers: { 'retry-after': '7' } }));
+    const { port } = await gateway(framework, open, proxyErrors());
+    const res = await rawRequest(port, GET);
+    expect([res.status, res.header('retry-after')]).toEqual([503, '7']);
   });
 });

@@ -15,7 +15,7 @@ const GET = 'GET /path HTTP/1.1\r\nHost: gateway\r\n\r\n';
 export const SECRET = 's3cret';
 
 /** What an upstream could be known by: its bytes, its address, what its socket said. */
-const GIVEAWAY = /s3cret|127\.0\.0\.1|255|ssss|\.sock|E[A-Z]{4,}/;
+const GIVEAWAY = /s3cret|127\.0\.0\.1|255\.255|ssss|\.sock|E[A-Z]{4,}/;
 
 /** Makes an upstream that answers with these bytes, and then does as told; gives its URL. */
 export function saying(
