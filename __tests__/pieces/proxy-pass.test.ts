@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { describe, expect, it } from '@jest/globals';
 import type { RequestHandler } from 'express';
 import {
@@ -254,6 +255,22 @@ describe('hold', () => {
       .get('/')
       .expect('second');
     expect(first.content.at).toBe('nowhere');
+  });
+
+  it('releases the response when the client has left meanwhile', async () => {
+    const response = new UpstreamResponse({ body: 'late' });
+    let behind = 0;
+    const leave: Handler = (req, res, next) => {
+      exchangeOf(req, res).around(async () => {
+        req.socket.destroy();
+        await once(res, 'close');
+        return response;
+      });
+      next?.();
+    };
+    const count: Handler = () => void behind++;
+    await expect(request(appWith(leave, pass(), count)).get('/')).rejects.toThrow(/hang up/);
+    expect([response.content.at, behind]).toEqual(['nowhere', 0]);
   });
 
   it('without anything behind it says so: 500', async () => {
