@@ -1,3 +1,4 @@
+import { createServer } from 'node:http';
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import {
   attach,
@@ -621,5 +622,15 @@ describe('an upload that goes on after its answer', () => {
     await client.closed();
 
     expect(performance.now() - before).toBeLessThan(4_000);
+  });
+});
+
+describe('a server with insecureHTTPParser', () => {
+  it('is refused by attach()', () => {
+    const app = appOf('express 5');
+    expect(() => attach(createServer({ insecureHTTPParser: true }, app), app)).toThrow(
+      /^attach: server has insecureHTTPParser/,
+    );
+    expect(() => attach(createServer({ insecureHTTPParser: false }, app), app)).not.toThrow();
   });
 });

@@ -109,16 +109,9 @@ export function inspect(value: unknown): string {
   if (typeof value === 'function') return `function ${value.name || '(anonymous)'}`;
   if (Array.isArray(value)) return `an array of ${value.length}`;
   if (value instanceof URL) return inspect(value.href);
-  if (typeof value === 'object' && value !== null) return `an object ${clip(safeJson(value))}`;
+  if (typeof value === 'object' && value !== null)
+    return `an object ${clip(JSON.stringify(Object.keys(value)))}`;
   return String(value);
-}
-
-function safeJson(value: object): string {
-  try {
-    return JSON.stringify(Object.keys(value));
-  } catch {
-    return Object.prototype.toString.call(value);
-  }
 }
 
 function clip(text: string): string {

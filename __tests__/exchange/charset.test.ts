@@ -33,6 +33,21 @@ describe('decodeText', () => {
     expect(decodeText(Buffer.from([0x93, 0xfa]), 'text/plain; charset=Shift_JIS')).toBe('日');
   });
 
+  it('reads windows-1252 as such, in latin-1 too, as the Encoding Standard has it', () => {
+    const quoted = Buffer.from([0x93, 0x61, 0x94, 0x80]);
+    expect(decodeText(quoted, 'text/plain; charset=windows-1252')).toBe('“a”€');
+    expect(decodeText(quoted, 'text/plain; charset=iso-8859-1')).toBe('“a”€');
+  });
+
+  it('leaves byte order marks out', () => {
+    const marked = Buffer.from('\ufeffcafé');
+    expect(decodeText(marked, 'application/json')).toBe('café');
+    expect(decodeText(marked, 'text/plain; charset=klingon')).toBe('café');
+    const utf16 = Buffer.from('\ufeffcafé', 'utf16le');
+    expect(decodeText(utf16, 'text/plain; charset=utf-16le')).toBe('café');
+    expect(decodeText(Buffer.from('a\ufeff'), undefined)).toBe('a\ufeff');
+  });
+
   it('is UTF-8 where the type names none or one that nobody knows', () => {
     const utf8 = Buffer.from('café');
     expect(decodeText(utf8, undefined)).toBe('café');

@@ -132,6 +132,17 @@ describe('an encoding', () => {
     await once(decoder, 'close');
   });
 
+  it('is given up before or after its first byte', async () => {
+    const [early] = decoders('gzip') as [Duplex];
+    early.destroy();
+    await once(early, 'close');
+    const [late] = decoders('gzip') as [Duplex];
+    late.write(zlib.gzipSync(plain).subarray(0, 5));
+    late.destroy(new Error('given up'));
+    const [error] = await once(late, 'error');
+    expect(error.message).toBe('given up');
+  });
+
   it('gives back what was put in, whatever it was', async () => {
     const layers = fc.array(fc.constantFrom(...CODINGS), { minLength: 1, maxLength: 3 });
     await fc.assert(

@@ -43,6 +43,12 @@ describe('fieldInfo', () => {
     [':authority', ':authority', PSEUDO],
     ['X_User', 'x_user', ALIASED],
     ['Set-Cookie', 'set-cookie', LIST],
+    ['Vary', 'vary', LIST],
+    ['Link', 'link', LIST],
+    ['WWW-Authenticate', 'www-authenticate', LIST],
+    ['Server-Timing', 'server-timing', LIST],
+    ['Via', 'via', LIST],
+    ['Server', 'server', PLAIN],
     ['Trailers', 'trailers', PLAIN],
   ])('knows %s', (spelling, lower, flags) => {
     expect(fieldInfo(spelling)).toMatchObject({ lower, flags });
@@ -137,15 +143,25 @@ describe('isAllowedTrailer', () => {
   });
 
   it.each([
-    'transfer-encoding',
-    'content-length',
+    ...HOP_BY_HOP_FIELDS,
     'host',
+    'content-length',
+    'expect',
+    'age',
     'authorization',
-    'cookie',
-    'set-cookie',
-    'content-type',
-    'trailer',
     'cache-control',
+    'content-encoding',
+    'content-range',
+    'content-type',
+    'cookie',
+    'date',
+    'location',
+    'max-forwards',
+    'range',
+    'retry-after',
+    'set-cookie',
+    'vary',
+    'www-authenticate',
   ])('holds %s back', (name) => {
     expect(isAllowedTrailer(name)).toBe(false);
   });

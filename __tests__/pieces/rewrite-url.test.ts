@@ -1,10 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import type { RequestHandler } from 'express';
 import fc from 'fast-check';
-import { exchangeOf, type RewriteRules, rewriteUrl } from 'headrace';
+import { exchangeOf, proxyPass, type RewriteRules, rewriteUrl } from 'headrace';
 import request from 'supertest';
 import { appWith, errorOf, printing } from '../helpers/apps.js';
 import { receiver } from '../helpers/inbound.js';
+import { serve } from '../helpers/servers.js';
 
 /** The path that goes out for a path that comes in. */
 async function rewritten(rules: RewriteRules, path: string): Promise<string> {
@@ -89,6 +90,17 @@ describe('a function', () => {
       throw new RangeError('no');
     });
     expect(await errorOf(piece)).toBe('RangeError: no');
+  });
+
+  it('that throws on a bare server, where there is no next(), is 500', async () => {
+    const piece = rewriteUrl(() => {
+      throw new RangeError('no');
+    });
+    const { url } = await serve((req, res) => {
+      piece(req, res);
+      proxyPass('http://127.0.0.1:1')(req, res);
+    });
+    expect((await fetch(url)).status).toBe(500);
   });
 });
 

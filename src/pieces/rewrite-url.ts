@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { backtracks } from '../backtracking.js';
 import { type Exchange, exchangeOf, type Handler } from '../exchange/exchange.js';
 import { inspect, refuseRequest } from '../options.js';
+import { fail } from '../transport/deliver.js';
 
 /** A rewrite of one's own: gets path and query as they would be sent, returns what to send instead. */
 export type RewriteFunction = (path: string, req: IncomingMessage) => string;
@@ -34,8 +35,7 @@ export function rewriteUrl(rules: RewriteRules): Handler {
     try {
       rewrite(exchange);
     } catch (error) {
-      if (next === undefined) throw error;
-      return next(error);
+      return fail(exchange, error, next);
     }
     next?.();
   };

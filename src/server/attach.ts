@@ -31,6 +31,11 @@ export function attach(server: Server | TlsServer, app: App): Attached {
       `attach: server must be an http or https server, received ${inspect(server)}`,
     );
   }
+  if ('insecureHTTPParser' in server && server.insecureHTTPParser === true) {
+    throw new TypeError(
+      'attach: server has insecureHTTPParser, which lets smuggled requests through',
+    );
+  }
   callable('attach: app', app);
 
   const drain = new Drain(server);

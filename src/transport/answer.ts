@@ -82,7 +82,7 @@ export function hasUpload(req: IncomingMessage): boolean {
 /** Has trailers sent behind the body. */
 export function addTrailers(res: ServerResponse, trailers: [string, string][]): void {
   if (!isHttp2(res)) return res.addTrailers(trailers);
-  const fields: Record<string, string> = {};
+  const fields: Record<string, string> = Object.create(null);
   for (const [name, value] of trailers) {
     const before = fields[name];
     fields[name] = before === undefined ? value : `${before}, ${value}`;

@@ -20,7 +20,13 @@ export type Stage = 'connecting' | 'sent';
 export function failure(cause: unknown, stage: Stage, upstream: Upstream): ProxyError {
   if (isProxyError(cause)) return cause;
   const options: ProxyErrorOptions = { cause, upstream };
-  const { code, message = '' } = (cause ?? {}) as { code?: unknown; message?: string };
+  const {
+    code,
+    name,
+    message = '',
+  } = (cause ?? {}) as Partial<Record<'code' | 'name', unknown>> & {
+    message?: string;
+  };
   switch (code) {
     case 'UND_ERR_CONNECT_TIMEOUT':
       return new ConnectTimeoutError(options);
@@ -41,8 +47,11 @@ export function failure(cause: unknown, stage: Stage, upstream: Upstream): Proxy
     default:
   }
   if (stage === 'connecting') return new ConnectError(options);
-  // undici names parser errors after llhttp, and tells bad framing from a lost connection by words only.
-  if (String(code).startsWith('HPE_') || /^bad (response|upgrade)/.test(message)) {
+  // undici tells bad framing from a lost connection by names and words, and only at times by a code.
+  const isParserError = name === 'HTTPParserError' || String(code).startsWith('HPE_');
+  if (
+    isParserError ? !message.includes('Invalid EOF state') : /^bad (response|upgrade)/.test(message)
+  ) {
     return new BadResponseError(options);
   }
   return new ResetError(options);

@@ -1,9 +1,9 @@
 /** The oldest release of each line of Node whose HTTP parser has the fixes of March 2026. */
-const FLOORS: Readonly<Record<string, readonly [minor: number, patch: number]>> = {
-  20: [20, 2],
-  22: [22, 2],
-  24: [14, 1],
-};
+const FLOORS = [
+  [20, 20, 2],
+  [22, 22, 2],
+  [24, 14, 1],
+] as const;
 
 let warned = false;
 
@@ -24,11 +24,14 @@ export function runtimeWarning(version: string, flags: string): string | undefin
   if (/--insecure[-_]http[-_]parser/.test(flags)) {
     return 'the process runs with --insecure-http-parser, which lets smuggled requests through';
   }
-  const [major = '', minor = 0, patch = 0] = version.split('.').map(Number);
-  const floor = FLOORS[major];
-  if (floor === undefined || minor > floor[0] || (minor === floor[0] && patch >= floor[1]))
+  const [major = 0, minor = 0, patch = 0] = version.split('.').map(Number);
+  // Lines that had ended by then, 21 and 23 among them, never got the fixes: the next line has them.
+  const floor = FLOORS.find(([line]) => line >= major);
+  if (floor === undefined) return undefined;
+  const [line, ...rest] = floor;
+  if (line === major && (minor > rest[0] || (minor === rest[0] && patch >= rest[1])))
     return undefined;
-  return `Node ${version} has known flaws in its HTTP parser: use ${major}.${floor[0]}.${floor[1]} or later`;
+  return `Node ${version} has known flaws in its HTTP parser: use ${floor.join('.')} or later`;
 }
 
 function parserFlags(): string {

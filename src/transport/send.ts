@@ -9,13 +9,11 @@ import { WireResponse } from './wire-response.js';
 /** Sends the exchange through the wrappers that pieces have put round the call. */
 export function send(exchange: Exchange, settings: TransportSettings): Promise<UpstreamResponse> {
   if (exchange.wrappers.length === 0) return sendOnce(exchange, settings);
-  let call: Send = () => sendOnce(exchange, settings);
-  for (let i = exchange.wrappers.length - 1; i >= 0; i--) {
-    const wrapper = exchange.wrappers[i];
-    const inner = call;
-    // An async function, so that a wrapper that throws at once rejects like one that throws later.
-    if (wrapper !== undefined) call = async () => wrapper(exchange, inner);
-  }
+  // Async functions, so that a wrapper that throws at once rejects like one that throws later.
+  const call = exchange.wrappers.reduceRight<Send>(
+    (inner, wrapper) => async () => wrapper(exchange, inner),
+    () => sendOnce(exchange, settings),
+  );
   return call();
 }
 

@@ -60,7 +60,7 @@ function inspectHeads(socket: Socket, watcher: SocketWatcher): void {
       if (!isContinue(bytes) || ++skipped > MAX_SKIPPED) push.call(this, bytes.subarray(0, end));
       bytes = bytes.subarray(end);
     }
-    if (bytes.length < STATUS_LENGTH || (isInterim(bytes) && bytes.length < MAX_HELD_BYTES)) {
+    if (mayBeginHead(bytes) || (isInterim(bytes) && bytes.length < MAX_HELD_BYTES)) {
       if (bytes.length > 0) early = bytes;
       return true;
     }
@@ -75,6 +75,11 @@ function inspectHeads(socket: Socket, watcher: SocketWatcher): void {
 const STATUS_LENGTH = 13;
 
 const DIGIT = { zero: 0x30, one: 0x31 } as const;
+
+/** Whether a status may yet follow. Bytes that are no HTTP are not kept waiting for more of them. */
+function mayBeginHead(bytes: Buffer): boolean {
+  return bytes.length < STATUS_LENGTH && 'HTTP/1.'.startsWith(bytes.toString('latin1', 0, 7));
+}
 
 function minorVersion(head: Buffer): number | undefined {
   const isHttp1 = head[0] === 0x48 && head[5] === DIGIT.one;
