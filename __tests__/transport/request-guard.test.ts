@@ -40,7 +40,6 @@ describe('guardRequest', () => {
     ['a chunked body', 'POST / HTTP/1.1', 'Host: a', 'Transfer-Encoding: Chunked'],
     ['an expectation', 'POST / HTTP/1.1', 'Host: a', 'Expect: 100-Continue', 'Content-Length: 0'],
     ['a nomination', 'GET / HTTP/1.1', 'Host: a', 'Connection: close, X-User'],
-    ['a thousand fields', 'GET / HTTP/1.1', ...fields(1_000)],
   ])('lets %s pass', async (_, requestLine, ...lines) => {
     expect(await judged(requestLine, ...lines)).toBeUndefined();
   });
@@ -70,9 +69,16 @@ describe('guardRequest', () => {
     [400, 'a nominated Host', 'GET / HTTP/1.1', 'Host: a', 'Connection: X-A, HOST'],
     [400, 'a nominated Content-Length', 'GET / HTTP/1.1', 'Host: a', 'Connection: content-length'],
     [400, 'a nominated Content-Type', 'GET / HTTP/1.1', 'Host: a', 'Connection: Content-Type'],
-    [431, 'more than a thousand fields', 'GET / HTTP/1.1', ...fields(1_001)],
   ])('answers %i to %s', async (status, _, requestLine, ...lines) => {
     expect(await judged(requestLine, ...lines)).toBe(status);
+  });
+
+  it('answers 431 to more than a thousand fields, of which Node 20 shows a thousand', () => {
+    const rawHeaders = Array.from({ length: 1_001 }, (_, i) => [`x-${i}`, '']).flat();
+    const req = Object.assign(fake({ host: 'a' }), { rawHeaders });
+    expect(refusal(() => guardRequest(req, false))).toBe(431);
+    rawHeaders.length -= 2;
+    expect(refusal(() => guardRequest(req, false))).toBeUndefined();
   });
 
   it('answers 417 to an expectation that cannot be met', () => {
@@ -112,10 +118,6 @@ describe('guardRequest', () => {
     expect(refusal(() => guardRequest(http2({ ':authority': 'a' }), false))).toBeUndefined();
     expect(refusal(() => guardRequest(http2({ connection: 'close' }), false))).toBe(400);
   });
-
-  function fields(count: number): string[] {
-    return ['Host: a', ...Array.from({ length: count - 1 }, (_, i) => `${i}: `)];
-  }
 
   /** A request of fields that Node's parser would not let through, or not on every version. */
   function fake(headers: Record<string, string>): IncomingMessage {
