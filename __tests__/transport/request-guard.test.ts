@@ -44,7 +44,7 @@ describe('guardRequest', () => {
     expect(await judged(requestLine, ...lines)).toBeUndefined();
   });
 
-  it.each([
+  it.each<[number, string, string, ...string[]]>([
     [400, 'two Host fields', 'GET / HTTP/1.1', 'Host: a', 'Host: a'],
     [400, 'Host: a b', 'GET / HTTP/1.1', 'Host: a b'],
     [400, 'Host: u@a', 'GET / HTTP/1.1', 'Host: u@a'],
