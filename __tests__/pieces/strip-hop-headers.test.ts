@@ -1,8 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import type { RequestHandler } from 'express';
-import { stripHopHeaders } from 'headrace';
+import { proxyPass, stripHopHeaders } from 'headrace';
 import request from 'supertest';
-import { errorOf, printing } from '../helpers/apps.js';
+import { appWith, errorOf, printing } from '../helpers/apps.js';
+import { closeAfter, rawUpstream } from '../helpers/servers.js';
 
 describe('stripHopHeaders', () => {
   it('takes hop-by-hop fields out of what the pieces after it see', async () => {
@@ -51,6 +52,20 @@ describe('stripHopHeaders', () => {
       .set('X-Overlay', 'client');
     expect(body.headers).toMatchObject({ 'x-live': 'app', 'x-overlay': 'app' });
     expect(body.headers).not.toHaveProperty('x-client');
+  });
+
+  it('does the same to responses', async () => {
+    const upstream = await rawUpstream(
+      'HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nX-Hop: 1\r\nServer: backend\r\n' +
+        'Proxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n',
+    );
+    const pass = proxyPass(upstream.url);
+    closeAfter(() => pass.close());
+    const strip = stripHopHeaders({ keep: ['proxy-authenticate'], also: ['server'] });
+    const { headers } = await request(appWith(strip, pass)).get('/').expect(200);
+    expect(headers).toHaveProperty('proxy-authenticate', 'Basic');
+    expect(headers).not.toHaveProperty('x-hop');
+    expect(headers).not.toHaveProperty('server');
   });
 
   it('is called with no options, undefined ones and an empty object alike', () => {
