@@ -140,12 +140,13 @@ export class BodyTimeoutError extends ProxyError {
   override readonly name = 'BodyTimeoutError';
   declare readonly code: 'ERR_PROXY_BODY_TIMEOUT';
   constructor(options?: ProxyErrorOptions, status: 504 | 408 = 504) {
-    const side = status === 408 ? 'request' : 'response';
+    const isUpload = status === 408;
     super(
       'ERR_PROXY_BODY_TIMEOUT',
       status,
-      `The body of the ${side} stood still too long`,
-      options,
+      `The body of the ${isUpload ? 'request' : 'response'} stood still too long`,
+      // RFC 9110, 15.5.9: whatever comes next would be taken for the rest of the upload.
+      isUpload ? { ...options, headers: { ...options?.headers, connection: 'close' } } : options,
     );
   }
 }
