@@ -355,6 +355,14 @@ describe('what a pool tells', () => {
 });
 
 describe('close', () => {
+  it('leaves nothing to choose', async () => {
+    const pool = new UpstreamPool(URLS);
+    await pool.close();
+    expect(pool.pick(anExchange())).toBeUndefined();
+    expect(pool.eligible).toEqual([]);
+    expect(pool.stats()).toHaveLength(3);
+  });
+
   it('waits for all connections, those of draining upstreams too, and takes a second call', async () => {
     const pool = new UpstreamPool(['http://a', 'http://b']);
     pool.pick(anExchange());

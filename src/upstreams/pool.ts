@@ -37,6 +37,7 @@ export class UpstreamPool {
   readonly #draining = new Set<Upstream>();
 
   #upstreams: readonly Upstream[] = [];
+  #closed = false;
   /** Made anew when it is next asked for after something has changed. */
   #eligible: readonly Upstream[] | undefined = undefined;
 
@@ -88,7 +89,7 @@ export class UpstreamPool {
 
   /** The upstreams that may be chosen now. */
   get eligible(): readonly Upstream[] {
-    this.#eligible ??= eligibleOf(this.#upstreams);
+    this.#eligible ??= this.#closed ? [] : eligibleOf(this.#upstreams);
     return this.#eligible;
   }
 
@@ -182,8 +183,13 @@ export class UpstreamPool {
     this.#active?.start(probe);
   }
 
-  /** Stops discovery and health, and closes all connections once what is in flight has finished. */
+  /**
+   * Stops discovery and health, and closes all connections once what is in flight has finished. Nothing
+   * can be chosen any more: what comes now gets 503.
+   */
   async close(): Promise<void> {
+    this.#closed = true;
+    this.#eligible = undefined;
     this.#stopFollowing?.();
     this.#passive?.close();
     this.#active?.close();
