@@ -75,9 +75,9 @@ export function proxyPass(first?: Target | ProxyPassOptions, second?: ProxyPassO
 
   const handler: Handler = function proxyPassMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
+    exchange.watch();
     // Somebody has answered already, or there is nobody to answer.
     if (res.destroyed || res.headersSent) return;
-    exchange.watch();
     discardHeld(exchange);
     try {
       guardRequest(req, settings.allowTrace);

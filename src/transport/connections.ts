@@ -89,8 +89,7 @@ export class Connection extends Client {
   /** Whether the next bytes begin a response. */
   awaitsHead = false;
 
-  /** Whether it has a socket: what fails then fails with that, and not while connecting. */
-  isOpen = false;
+  #socket: Socket | undefined = undefined;
 
   constructor(origin: URL, options: Client.Options, connect: buildConnector.connector) {
     super(origin, {
@@ -103,15 +102,26 @@ export class Connection extends Client {
     });
   }
 
+  /** Whether it has a socket: what fails then fails with that, and not while connecting. */
+  get isOpen(): boolean {
+    return this.#socket !== undefined;
+  }
+
+  /** Ends the socket under the request that it carries. HTTP/2 has streams for that. */
+  cut(reason: Error): void {
+    const socket: (Socket & { alpnProtocol?: string | false | null }) | undefined = this.#socket;
+    if (socket?.alpnProtocol !== 'h2') socket?.destroy(reason);
+  }
+
   override dispatch(options: SendOptions, handler: Dispatcher.DispatchHandler): boolean {
     options.connection = this;
     return super.dispatch(options, handler);
   }
 
   #opened(socket: Socket): void {
-    this.isOpen = true;
+    this.#socket = socket;
     socket.once('close', () => {
-      this.isOpen = false;
+      this.#socket = undefined;
     });
     this.served = 0;
     this.wasReset = false;

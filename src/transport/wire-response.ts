@@ -96,12 +96,12 @@ export class WireResponse
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
+    // Thrown, and not aborted: that would cost the connection, which has not been used yet.
+    if (this.#over) throw new ClientClosedError();
     this.#controller = controller;
     this.#body.begin(controller);
     const { connection } = this.#request;
-    if (this.#over) {
-      controller.abort(new ClientClosedError());
-    } else if (connection === undefined) {
+    if (connection === undefined) {
       this.#reused = true;
     } else {
       this.#reused = connection.served++ > 0;
@@ -148,7 +148,7 @@ export class WireResponse
   }
 
   onResponseData(_controller: unknown, chunk: Buffer): void {
-    this.#body.take(chunk);
+    if (!this.#over) this.#body.take(chunk);
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController): void {
@@ -189,9 +189,7 @@ export class WireResponse
     if (this.#over) return;
     const error = new ClientClosedError({ upstream: this.upstream });
     this.#fail(error);
-    const { body } = this.#request;
-    if (body instanceof Readable) body.destroy(error);
-    this.#controller?.abort(error);
+    this.#abort(error);
   }
 
   /** What is left of the upload is for the next try, if there is one: it must not go two ways. */
@@ -256,6 +254,13 @@ export class WireResponse
   #cut(reason: ProxyError): void {
     if (this.#over) return;
     this.#finish();
+    this.#abort(reason);
+  }
+
+  /** Ends what is under way on the wire. What still waits for its turn is dropped when that comes. */
+  #abort(reason: ProxyError): void {
+    // Left to itself, undici opens another connection for the request that it has just given up.
+    if (this.#controller !== undefined) this.#request.connection?.cut(reason);
     this.#controller?.abort(reason);
   }
 
@@ -263,6 +268,6 @@ export class WireResponse
   stalled(): void {
     const error = new BodyTimeoutError({ upstream: this.upstream }, 408);
     this.#fail(error);
-    this.#controller?.abort(error);
+    this.#abort(error);
   }
 }
