@@ -136,10 +136,11 @@ describe('clientOrigin', () => {
     expect(clientOrigin(req, false).host).toBe('h2.example');
   });
 
-  it('is https on an encrypted socket', async () => {
-    const { req } = await received();
+  it('is https on an encrypted socket, unless a trusted proxy says http', async () => {
+    const { req } = await received('X-Forwarded-Proto: http');
     Object.assign(req.socket, { encrypted: true });
     expect(clientOrigin(req, false).proto).toBe('https');
+    expect(clientOrigin(req, true).proto).toBe('http');
   });
 });
 
@@ -193,6 +194,12 @@ describe('mountPath', () => {
       const { text } = await request(app()).get(url);
       expect(JSON.parse(text)).toBe(mount);
     });
+  });
+
+  it('is not guessed from a URL that middleware has changed', async () => {
+    const { req } = await received();
+    Object.assign(req, { originalUrl: '/another', url: '/other' });
+    expect(mountPath(req)).toBe('');
   });
 
   it('is empty on a bare server', async () => {
