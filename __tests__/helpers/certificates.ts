@@ -1,0 +1,71 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+/** A key and the certificate for it, in PEM. */
+export interface Certificate {
+  readonly key: string;
+  readonly cert: string;
+}
+
+/** Who signs certificates: nobody trusts it unless told to. */
+export interface Authority extends Certificate {
+  /** Makes a certificate for a host name or an address. */
+  issue(name: string): Promise<Certificate>;
+}
+
+const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+
+/** Makes a certificate that signs itself. */
+export function selfSigned(name: string): Promise<Certificate> {
+  return inDirectory(async (file) => {
+    const out = ['-keyout', file('key'), '-out', file('cert')];
+    const names = ['-subj', `/CN=${name}`, '-addext', alternative(name)];
+    await openssl('req', '-x509', '-days', '2', ...NEW_KEY, ...names, ...out);
+    return read(file);
+  });
+}
+
+/** Makes an authority of one's own. */
+export async function authority(): Promise<Authority> {
+  const own = await selfSigned('authority.test');
+  const issue = (name: string): Promise<Certificate> =>
+    inDirectory(async (file) => {
+      await writeFile(file('ca.key'), own.key);
+      await writeFile(file('ca'), own.cert);
+      await writeFile(file('names'), alternative(name));
+      const out = ['-keyout', file('key'), '-out', file('request')];
+      await openssl('req', '-new', ...NEW_KEY, '-subj', `/CN=${name}`, ...out);
+      const signer = ['-CA', file('ca'), '-CAkey', file('ca.key'), '-set_serial', `${Date.now()}`];
+      const signed = ['-in', file('request'), '-extfile', file('names'), '-out', file('cert')];
+      await openssl('x509', '-req', '-days', '2', ...signer, ...signed);
+      return read(file);
+    });
+  return { ...own, issue };
+}
+
+type Path = (name: string) => string;
+
+async function inDirectory<T>(use: (file: Path) => Promise<T>): Promise<T> {
+  const directory = await mkdtemp(join(tmpdir(), 'headrace-'));
+  try {
+    return await use((name) => join(directory, name));
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+}
+
+function alternative(name: string): string {
+  return `subjectAltName=${isIP(name) ? 'IP' : 'DNS'}:${name}`;
+}
+
+async function openssl(...args: string[]): Promise<void> {
+  await promisify(execFile)('openssl', args);
+}
+
+async function read(file: Path): Promise<Certificate> {
+  return { key: await readFile(file('key'), 'utf8'), cert: await readFile(file('cert'), 'utf8') };
+}
