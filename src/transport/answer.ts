@@ -53,14 +53,21 @@ export function endAnswer(res: ServerResponse, last?: Buffer): void {
 export function lingerOnUpload(req: IncomingMessage, res: ServerResponse): void {
   if (req.complete || !hasUpload(req)) return;
   exchangeOf(req, res).dropsUpload = true;
+  const { socket } = req;
   let left = LINGER_BYTES;
   const close = () => {
-    if (!req.complete) req.socket.destroy();
+    if (!req.complete) socket.destroy();
   };
   const limit = () => {
     const timer = setTimeout(close, LINGER_MS);
     timer.unref();
-    req.once('close', () => clearTimeout(timer));
+    const release = () => {
+      clearTimeout(timer);
+      socket.off('close', release);
+    };
+    req.once('close', release);
+    // Node forgets a request that is answered, and tells it nothing of the end of its connection.
+    socket.once('close', release);
     req.on('data', (chunk: Buffer) => {
       left -= chunk.length;
       if (left < 0) close();
