@@ -7,7 +7,7 @@ import { canonicalRequests, type WireRequest } from './wire.js';
  * 501 or 505, the connection closed, nothing of it upstream. `NORM`: upstream as one message that has
  * one meaning. `CLOSE`: the connection closed, and no whole message of it upstream.
  */
-export type Verdict = 'REJ' | 'NORM' | 'CLOSE';
+type Verdict = 'REJ' | 'NORM' | 'CLOSE';
 
 /** What became of a message. */
 export interface Judgement {

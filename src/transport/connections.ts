@@ -79,7 +79,7 @@ class OwnConnections implements Connections {
 }
 
 /** One connection, which knows how much it has carried and how its socket fared. */
-export class Connection extends Client {
+class Connection extends Client {
   /** Requests that the present socket has carried. */
   served = 0;
   /** Whether the present socket ended with a reset. */
