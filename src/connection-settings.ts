@@ -31,13 +31,24 @@ export interface ConnectionOptions {
    */
   readonly http2?: boolean | undefined;
   /** An undici dispatcher (7 or 8) to send with, in place of headrace's own connections. */
-  readonly dispatcher?: Dispatcher | undefined;
+  readonly dispatcher?: AnyDispatcher | undefined;
   /**
    * Longest response head, in bytes of names and values; longer ones are answered with 502.
    *
    * @default 16_384
    */
   readonly maxHeaderBytes?: number | undefined;
+}
+
+/** What is asked of a dispatcher and of a handler; undici 7 and 8 agree on it, but not on the rest. */
+export interface AnyDispatcher {
+  dispatch(
+    options: Dispatcher.DispatchOptions,
+    handler: Pick<
+      Dispatcher.DispatchHandler,
+      'onRequestStart' | 'onResponseStart' | 'onResponseData' | 'onResponseEnd' | 'onResponseError'
+    >,
+  ): boolean;
 }
 
 /** The names in {@link ConnectionOptions}, for the check for unknown ones. */
@@ -58,7 +69,7 @@ export interface ConnectionSettings {
   readonly keepAliveMs: number;
   readonly tls: TlsOptions | undefined;
   readonly http2: boolean;
-  readonly dispatcher: Dispatcher | undefined;
+  readonly dispatcher: AnyDispatcher | undefined;
   readonly maxHeaderBytes: number;
 }
 

@@ -1,6 +1,6 @@
 import { isIP, type Socket } from 'node:net';
 import { buildConnector, Client, type Dispatcher, Pool } from 'undici';
-import type { ConnectionSettings } from '../connection-settings.js';
+import type { AnyDispatcher, ConnectionSettings } from '../connection-settings.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import { watchSocket } from './socket-watch.js';
 
@@ -130,7 +130,7 @@ class Connection extends Client {
 }
 
 /** A dispatcher of the user's: theirs to configure and to close. */
-function borrowed(dispatcher: Dispatcher): Connections {
+function borrowed(dispatcher: AnyDispatcher): Connections {
   const dispatch = (options: SendOptions, handler: Dispatcher.DispatchHandler): void => {
     dispatcher.dispatch(options, handler);
   };
