@@ -189,6 +189,28 @@ describe('outcome', () => {
     expect(durationMs).toBeGreaterThan(0);
   });
 
+  it('is known of an answer that no upstream gave, too', async () => {
+    const { req, res } = await received();
+    const told = new Promise<Exchange>((resolve) => exchangeOf(req, res).onOutcome(resolve));
+    res.end('own');
+    expect((await told).outcome?.type).toBe('completed');
+    const gone = await received();
+    const left = new Promise<Exchange>((resolve) => {
+      exchangeOf(gone.req, gone.res).onOutcome(resolve);
+    });
+    gone.req.socket.destroy();
+    expect((await left).outcome?.type).toBe('client-closed');
+    expect(exchangeOf(gone.req, gone.res).open).toBe(false);
+  });
+
+  it('costs one listener, however many ask', async () => {
+    const { req, res } = await received();
+    const before = res.listenerCount('close');
+    const one = exchangeOf(req, res);
+    for (let i = 0; i < 3; i++) one.onOutcome(() => {});
+    expect(res.listenerCount('close')).toBe(before + 1);
+  });
+
   it('is failed, with the error, when the upstream could not be reached', async () => {
     const { outcome } = await through(proxyPass('http://127.0.0.1:1'), get());
     expect(await outcome).toMatchObject({
@@ -270,6 +292,15 @@ describe('outcome', () => {
     const client = await rawClient(port, bytes);
     return { client, outcome: ended.then(({ outcome }) => outcome!) };
   }
+});
+
+describe('open', () => {
+  it('says whether the client can still be answered', async () => {
+    const one = await exchange();
+    expect(one.open).toBe(true);
+    one.res.destroy();
+    expect(one.open).toBe(false);
+  });
 });
 
 describe('a held response', () => {

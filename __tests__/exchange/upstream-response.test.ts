@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { PassThrough, Readable, Transform } from 'node:stream';
+import { PassThrough, Readable, Stream, Transform } from 'node:stream';
 import { text as readText } from 'node:stream/consumers';
 import { TransformStream } from 'node:stream/web';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
@@ -356,12 +356,15 @@ describe('body', () => {
     await request(app).get('/').expect('ETag', '"new"');
   });
 
-  it('destroys the stream that it takes the place of', async () => {
-    const before = new PassThrough();
-    const response = new UpstreamResponse({ body: before });
-    const closed = once(before, 'close');
-    response.body = 'text';
-    await closed;
+  it('destroys the stream that it takes the place of, taken or not', async () => {
+    for (const take of [false, true]) {
+      const before = new PassThrough();
+      const response = new UpstreamResponse({ body: before });
+      if (take) response.stream();
+      const closed = once(before, 'close');
+      response.body = 'text';
+      await closed;
+    }
   });
 
   it('refuses what has no JSON, which is 502', async () => {
@@ -390,6 +393,27 @@ describe('pipeThrough', () => {
     });
     const app = await behind({}, 'loud', (response) => response.pipeThrough(shoutingWeb));
     await request(app).get('/').expect('LOUD');
+  });
+
+  it('takes the streams of other libraries, which are not those of Node', async () => {
+    class Old extends Stream {
+      readonly readable = true;
+      readonly writable = true;
+      write(chunk: Buffer): boolean {
+        this.emit('data', Buffer.from(String(chunk).toUpperCase()));
+        return true;
+      }
+      end(): void {
+        this.emit('end');
+        this.emit('close');
+      }
+    }
+    const app = await behind({}, 'loud', (response) => response.pipeThrough(new Old() as never));
+    await request(app).get('/').expect('LOUD');
+    const assigned = await behind({}, 'loud', (response) => {
+      response.body = response.stream().pipe(new Old() as never);
+    });
+    await request(assigned).get('/').expect('LOUD');
   });
 
   it('can be chained', async () => {

@@ -13,6 +13,16 @@ export function isStream(body: unknown): body is Readable | ReadableStream {
   return body instanceof Readable || 'pipe' in body || 'getReader' in body;
 }
 
+/** A new body that is a stream, as a `Readable` of Node: those of other libraries only look like one. */
+export function toReadable(body: Readable | ReadableStream): Readable {
+  if (body instanceof Readable) return body;
+  return isNodeStream(body) ? new Readable().wrap(body) : Readable.fromWeb(body);
+}
+
+function isNodeStream(stream: object): stream is NodeJS.ReadableStream {
+  return 'pipe' in stream;
+}
+
 /** The bytes of a new body that is no stream; the `Content-Type` is made to fit them. */
 export function encodeBody(body: Exclude<BodyInit, Readable>, headers: HeaderList): Buffer {
   if (body instanceof Uint8Array) {

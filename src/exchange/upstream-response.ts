@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { Duplex, pipeline, Readable } from 'node:stream';
-import type { ReadableStream, TransformStream } from 'node:stream/web';
+import type { TransformStream } from 'node:stream/web';
 import { known } from '../options.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import {
@@ -11,6 +11,7 @@ import {
   ignore,
   isStream,
   tooLong,
+  toReadable,
 } from './body-bytes.js';
 import { decodeText } from './charset.js';
 import { decode } from './content-coding.js';
@@ -170,7 +171,7 @@ export class UpstreamResponse {
 
   /** Sends the decoded body through a transform, chunk by chunk, without holding it. */
   pipeThrough(transform: Duplex | TransformStream): void {
-    const duplex = transform instanceof Duplex ? transform : Duplex.fromWeb(transform as never);
+    const duplex = 'pipe' in transform ? transform : Duplex.fromWeb(transform as never);
     this.body = pipeline(this.stream(), duplex, ignore) as Duplex;
   }
 
@@ -253,8 +254,7 @@ export class UpstreamResponse {
     this.headers.delete('content-length');
     this.#plain = undefined;
     if (isStream(body)) {
-      const stream = body instanceof Readable ? body : Readable.fromWeb(body as ReadableStream);
-      this.#content = { at: 'stream', stream };
+      this.#content = { at: 'stream', stream: toReadable(body) };
     } else {
       this.#content = { at: 'edit', bytes: encodeBody(body, this.headers) };
     }
