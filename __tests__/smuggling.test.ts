@@ -1,4 +1,6 @@
-import { createServer } from 'node:http';
+import { createServer, type OutgoingHttpHeaders } from 'node:http';
+import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2';
+import type { AddressInfo } from 'node:net';
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import {
   attach,
@@ -13,6 +15,7 @@ import {
 import { parseResponses, rawClient, rawRequest } from './helpers/client.js';
 import {
   appOf,
+  closeAfter,
   type Framework,
   frameworks,
   gateway,
@@ -21,7 +24,9 @@ import {
   type RawUpstream,
   serve,
 } from './helpers/servers.js';
+import { eventually } from './helpers/settled.js';
 import { echoUpstream, innocentRequest, judge } from './helpers/verdict.js';
+import { canonicalRequests } from './helpers/wire.js';
 
 // Whatever reaches uncaughtException or unhandledRejection fails the running test: Jest listens there.
 
@@ -622,6 +627,96 @@ describe('an upload that goes on after its answer', () => {
     await client.closed();
 
     expect(performance.now() - before).toBeLessThan(4_000);
+  });
+});
+
+describe('a body that goes wrong when its beginning has reached the upstream', () => {
+  it.each([
+    ['a chunk size that is none', [CHUNKED], '3\r\nabc\r\n', 'zz\r\n'],
+    ['a chunk without an end', [CHUNKED], '3\r\nabc', 'x0\r\n\r\n'],
+    ['a trailer that folds', [CHUNKED], '3\r\nabc\r\n', '0\r\nX: a\r\n b\r\n\r\n'],
+    ['an end of the connection', ['Content-Length: 10'], 'abc', undefined],
+    ['an end of the connection between chunks', [CHUNKED], '3\r\nabc\r\n', undefined],
+  ])(
+    'is no whole request there, and its connection is gone: %s',
+    async (_, fields, begin, rest) => {
+      const upstream = await echoUpstream();
+      const { port } = await groundWith('express 5', () => [proxyPass(upstream.url)]);
+      const client = await rawClient(port, post(fields, begin));
+      await eventually('the beginning of the body', () => upstream.received().includes('abc'));
+
+      if (rest === undefined) client.socket.end();
+      else client.write(rest);
+      await client.closed();
+
+      const [socket] = upstream.sockets;
+      await eventually('the end upstream', () => socket?.closed === true);
+      expect(canonicalRequests(upstream.received()).requests).toEqual([]);
+      expect((await rawRequest(port, innocentRequest('/next'))).body).toBe('GET /next HTTP/1.1');
+    },
+  );
+});
+
+describe('over HTTP/2', () => {
+  /** Sends a request over HTTP/2; gives the status, or `reset`, and what the upstream got. */
+  async function h2(headers: OutgoingHttpHeaders, body?: string) {
+    const upstream = await echoUpstream();
+    const handler = appOf('node:http', reverseProxy(upstream.url));
+    const server = createHttp2Server((req, res) => handler(req as never, res as never));
+    server.on('sessionError', () => {});
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    closeAfter(() => server.close());
+    const session = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    session.on('error', () => {});
+    closeAfter(() => session.destroy());
+    const stream = session.request(headers, { endStream: body === undefined });
+    if (body !== undefined) stream.end(body);
+    stream.resume();
+    const status = await new Promise<number | 'reset'>((resolve) => {
+      stream.on('response', (head) => resolve(Number(head[':status'])));
+      stream.on('error', () => resolve('reset'));
+      stream.on('close', () => resolve('reset'));
+    });
+    const { requests, rest } = canonicalRequests(upstream.received());
+    return { status, requests, rest };
+  }
+
+  it.each<[string, OutgoingHttpHeaders]>([
+    ['an authority that is none', { ':authority': 'a b' }],
+    ['an authority with userinfo', { ':authority': 'u@a' }],
+    ['an authority with a path', { ':authority': 'a/b' }],
+    ['an authority and another Host', { ':authority': 'a.test', host: 'b.test' }],
+    ['a target that is no path', { ':path': 'evil' }],
+    ['a target with a backslash', { ':path': '/\\evil' }],
+    ['a target of another scheme', { ':path': 'ftp://evil/' }],
+    ['a star for a target', { ':path': '*' }],
+    ['TRACE', { ':method': 'TRACE' }],
+  ])('%s is refused, and nothing goes out', async (_, headers) => {
+    const { status, requests, rest } = await h2({ ':path': '/x', ...headers });
+
+    expect([400, 405, 'reset']).toContain(status);
+    expect([requests, rest]).toEqual([[], '']);
+  });
+
+  it('a body that is longer than its length is no whole request upstream', async () => {
+    const { requests } = await h2(
+      { ':method': 'POST', ':path': '/x', 'content-length': 3 },
+      `abc${INNER}`,
+    );
+
+    expect(requests).toEqual([]);
+  });
+
+  it.each(['//evil.test/x', '/x?a=b', '/%2e%2e/x'])('a path arrives as it is: %p', async (path) => {
+    const { status, requests } = await h2({ ':path': path });
+
+    expect([status, requests.map(({ target }) => target)]).toEqual([200, [path]]);
+  });
+
+  it('a body without a length arrives as one request', async () => {
+    const { requests } = await h2({ ':method': 'POST', ':path': '/x' }, INNER);
+
+    expect(requests.map(({ target, body }) => [target, body])).toEqual([['/x', INNER]]);
   });
 });
 

@@ -102,7 +102,9 @@ function classify(spelling: string): FieldInfo {
   if (pseudo) flags |= PSEUDO;
   if (odd) flags |= ALIASED;
   const info = { lower, flags, alias: odd ? lower.replace(/[^a-z0-9]/g, '-') : lower };
-  if (remembered.size < MAX_REMEMBERED && spelling.length <= MAX_REMEMBERED_LENGTH) {
+  if (spelling.length <= MAX_REMEMBERED_LENGTH) {
+    // Names that somebody made up must not keep those out that everybody uses.
+    if (remembered.size >= MAX_REMEMBERED) remembered.clear();
     remembered.set(spelling, info);
   }
   return info;

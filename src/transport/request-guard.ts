@@ -24,9 +24,8 @@ export function guardRequest(req: IncomingMessage, allowTrace: boolean): void {
   }
   targetAuthority(req.url ?? '/');
   // Not by the version: Node takes `HTTP/2.0` in a request line of HTTP/1.
-  if (!('stream' in req)) guardHttp1(req);
-  else if (headers.connection !== undefined)
-    throw new BadRequestError('HTTP/2 has no Connection field');
+  if ('stream' in req) guardHttp2(req);
+  else guardHttp1(req);
   if (headers.host !== undefined && !AUTHORITY.test(headers.host)) {
     throw new BadRequestError('The Host field is not a host');
   }
@@ -47,6 +46,20 @@ export function guardRequest(req: IncomingMessage, allowTrace: boolean): void {
     if (NEVER_NOMINATED.includes(name)) {
       throw new BadRequestError(`The Connection field cannot name ${name}`);
     }
+  }
+}
+
+function guardHttp2({ headers }: IncomingMessage): void {
+  if (headers.connection !== undefined) {
+    throw new BadRequestError('HTTP/2 has no Connection field');
+  }
+  const authority = headers[':authority'];
+  if (typeof authority !== 'string') return;
+  if (!AUTHORITY.test(authority)) throw new BadRequestError('The authority is not a host');
+  // RFC 9113, 8.3.1: whoever reads the one and whoever reads the other must come to the same host.
+  const { host } = headers;
+  if (host !== undefined && host.toLowerCase() !== authority.toLowerCase()) {
+    throw new BadRequestError('The authority and the Host field differ');
   }
 }
 
