@@ -26,7 +26,7 @@ import {
 import { Pool } from 'undici';
 
 /** What is open in a process. */
-export interface Measure {
+interface Measure {
   readonly files: number;
   /** What keeps the process alive, by its type. */
   readonly resources: Record<string, number>;
