@@ -1,4 +1,4 @@
-import type { RequestListener } from 'node:http';
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { inspect } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import connect from 'connect';
@@ -8,16 +8,18 @@ import {
   exchangeOf,
   forwardedFor,
   type Handler,
+  modifyResponse,
   type ProxyError,
   proxyErrors,
   proxyPass,
+  type ResponseEdit,
   reverseProxy,
   rewriteCookies,
   rewriteRedirects,
   stripHopHeaders,
   Upstream,
 } from 'headrace';
-import { rawRequest } from './helpers/client.js';
+import { parseResponses, rawClient, rawRequest } from './helpers/client.js';
 import {
   closeAfter,
   frameworks,
@@ -26,7 +28,7 @@ import {
   rawUpstream,
   serve,
 } from './helpers/servers.js';
-import { canonicalRequests } from './helpers/wire.js';
+import { canonicalHead, canonicalRequests } from './helpers/wire.js';
 
 const HOST = 'Host: gateway.test';
 
@@ -345,6 +347,77 @@ describe.each(frameworks)('answers that we compose, under %s', (framework) => {
     expect(headers.filter(([name]) => /cookie/i.test(name))).toEqual([]);
   });
 });
+
+/** What an app may do that hands on what the client sent, decoded. */
+const careless: Record<string, (req: IncomingMessage, res: ServerResponse) => void> = {
+  'a decoded path': (req, res) => {
+    exchangeOf(req, res).path = decoded(req);
+  },
+  'a decoded URL': (req) => {
+    req.url = decoded(req);
+  },
+  'a decoded value on the exchange': (req, res) => {
+    exchangeOf(req, res).headers.set('X-Path', decoded(req));
+  },
+  'a decoded value on the request': (req) => {
+    req.headers['x-path'] = decoded(req);
+  },
+  'a decoded name on the request': (req) => {
+    req.headers[decoded(req)] = 'a';
+  },
+  'a decoded method': (req, res) => {
+    exchangeOf(req, res).method = decoded(req);
+  },
+  'a decoded Host': (req, res) => {
+    exchangeOf(req, res).headers.set('Host', decoded(req));
+  },
+};
+
+const LINES = '/%20HTTP/1.1%0d%0aHost:%20a%0d%0aX-Evil:%20b%0d%0a%0d%0aGET%20/evil%20HTTP/1.1';
+
+describe.each(frameworks)('an app that is careless, under %s', (framework) => {
+  it.each(Object.entries(careless))('splits no request with %s', async (_, edit) => {
+    const upstream = await rawUpstream();
+    const app: Middleware = (req, res, next) => {
+      try {
+        edit(req, res);
+      } catch (error) {
+        return next(error);
+      }
+      next();
+    };
+    const { port } = await gateway(framework, app, proxyPass(upstream.url));
+
+    const { status } = await rawRequest(port, bytesOf(LINES));
+
+    expect(status).toBeGreaterThanOrEqual(400);
+    expect(upstream.received()).toBe('');
+  });
+
+  it.each<[string, ResponseEdit]>([
+    [
+      'a reason phrase',
+      (response, req) => void Object.assign(response, { statusText: decoded(req) }),
+    ],
+    ['a value', (response, req) => void response.headers.set('X-Path', decoded(req))],
+    ['a name', (response, req) => void response.headers.append(decoded(req), 'a')],
+    ['a value on res', (_response, req, res) => void res.setHeader('X-Path', decoded(req))],
+  ])('splits no response with %s', async (_, edit) => {
+    const upstream = await rawUpstream();
+    const { port } = await gateway(framework, modifyResponse(edit), proxyPass(upstream.url));
+    const client = await rawClient(port, bytesOf(LINES));
+
+    const text = await client.until((text) => parseResponses(text).length > 0);
+
+    expect(text).not.toMatch(/^X-Evil/m);
+    expect(parseResponses(text)).toHaveLength(1);
+    canonicalHead(text);
+  });
+});
+
+function decoded(req: IncomingMessage): string {
+  return decodeURIComponent(req.url ?? '');
+}
 
 describe('a redirect of the upstream', () => {
   it('is passed on and never followed', async () => {
