@@ -150,6 +150,37 @@ describe('bytes that nobody asked an upstream for', () => {
   });
 
   it.each([
+    ['behind a length', 'GET', `HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok${EVIL}`],
+    [
+      'behind the last chunk',
+      'GET',
+      `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n${EVIL}`,
+    ],
+    [
+      'as the body of an answer to HEAD',
+      'HEAD',
+      `HTTP/1.1 200 OK\r\nContent-Length: ${EVIL.length}\r\n\r\n${EVIL}`,
+    ],
+    ['as the body of a 204', 'GET', `HTTP/1.1 204 No Content\r\n\r\n${EVIL}`],
+    [
+      'as the body of a 304',
+      'GET',
+      `HTTP/1.1 304 Not Modified\r\nContent-Length: ${EVIL.length}\r\n\r\n${EVIL}`,
+    ],
+  ])('reach nobody %s', async (_where, method, answer) => {
+    const upstream = await rawUpstream((request) => (request.includes('/next') ? OK : answer));
+    const { port } = await gateway('express 5', proxyPass(upstream.url, { connections: 1 }));
+    const client = await rawClient(port, GET.replace('GET', method));
+    await client.until((text) => text.includes('\r\n\r\n'));
+    client.write(GET.replace('/', '/next'));
+    const received = await client.until((text) =>
+      /\r\n\r\n(ok)?HTTP\/1\.1 200 OK\r\n.*\r\n\r\nok$/s.test(text),
+    );
+    expect(received).not.toContain('evil');
+    expect((await rawRequest(port, GET.replace('/', '/next'))).body).toBe('ok');
+  });
+
+  it.each([
     ['a response', EVIL],
     ['an interim response', 'HTTP/1.1 103 Early Hints\r\nLink: </evil>\r\n\r\n'],
     ['garbage', 'evil evil evil'],
