@@ -4,7 +4,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import { createServer, isIP, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createSecureContext, type TLSSocket } from 'node:tls';
+import { createSecureContext, createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, it } from '@jest/globals';
@@ -357,6 +357,36 @@ function closed(socket: Socket): Promise<unknown> {
   });
 }
 
+describe('an answer of which each byte is a packet of its own', () => {
+  /** Answers with one byte in each turn of the event loop. */
+  const dripping = (bytes: string) =>
+    rawUpstream((_, socket) => {
+      socket.setNoDelay();
+      const drip = (at: number) => {
+        if (at < bytes.length) socket.write(bytes.charAt(at), () => setImmediate(drip, at + 1));
+      };
+      drip(0);
+      return undefined;
+    });
+
+  it.each([
+    ['interim responses, with a 100 Continue among them', 200, 'HTTP/1.1 200 OK'],
+    ['chunks on HTTP/1.0 behind them', 502, `HTTP/1.0 200 OK\r\n${CHUNKED}`],
+    ['another protocol behind them', 502, 'RTSP/1.0 200 OK'],
+  ])('is judged as any other: %s', async (_, expected, last) => {
+    const skipped = 'HTTP/1.1 100 Continue\r\nA: b\r\n\r\n';
+    const body = last.includes(CHUNKED) ? `\r\n${EVIL}` : `${FIVE}\r\n\r\nevil!`;
+    const upstream = await dripping(`${skipped}${hints(1)}${skipped}${last}\r\n${body}`);
+    const { port } = await gateway('node:http', proxyPass(upstream.url));
+    const client = await rawClient(port, REQUEST);
+
+    const text = await client.until((text) => parseResponses(text).length > 0);
+
+    expect(parseResponses(text)[0]?.status).toBe(expected);
+    expect(text.match(/HTTP\/1\.1 1\d\d/g)).toEqual(['HTTP/1.1 103']);
+  });
+});
+
 describe('a second response that comes later', () => {
   it('reaches nobody, and its connection is gone', async () => {
     const ground = await groundFor('express 5');
@@ -645,6 +675,24 @@ describe('an https upstream', () => {
     const { status } = await rawRequest(gate.port, REQUEST);
 
     expect([status, names]).toEqual([200, [undefined]]);
+  });
+
+  it.each([
+    ['chunks on HTTP/1.0', answer('HTTP/1.0 200 OK', [CHUNKED], EVIL), 502],
+    ['a 100 Continue that nobody asked for', `HTTP/1.1 100 Continue\r\n\r\n${ok([FIVE])}`, 200],
+    ['another protocol', line('RTSP/1.0 200 OK'), 502],
+  ])('is judged as any other: %s', async (_, bytes, expected) => {
+    const { key, cert } = await certificate('localhost');
+    const server = createTlsServer({ key, cert }, (socket) => {
+      socket.on('error', () => {});
+      socket.once('data', () => socket.write(bytes));
+      closeAfter(() => socket.destroy());
+    });
+    const pass = proxyPass(`https://localhost:${await listen(server)}`, { tls: { ca: cert } });
+    closeAfter(() => pass.close());
+    const { port } = await gateway('express 5', pass);
+
+    expect((await rawRequest(port, REQUEST)).status).toBe(expected);
   });
 });
 
