@@ -8,6 +8,11 @@ function coded(code: string, message = 'connect to 10.0.0.1:8080'): Error {
   return Object.assign(new Error(message), { code });
 }
 
+/** What undici calls a message that its parser refuses. */
+function parserError(message: string): Error {
+  return Object.assign(new Error(message), { name: 'HTTPParserError' });
+}
+
 describe('failure', () => {
   it.each<[unknown, Stage, ProxyErrorCode, number]>([
     [coded('ECONNREFUSED'), 'connecting', 'ERR_PROXY_CONNECT', 502],
@@ -23,6 +28,13 @@ describe('failure', () => {
     [coded('UND_ERR_SOCKET', 'bad response'), 'sent', 'ERR_PROXY_BAD_RESPONSE', 502],
     [coded('UND_ERR_SOCKET', 'bad upgrade'), 'sent', 'ERR_PROXY_BAD_RESPONSE', 502],
     [coded('HPE_INVALID_CONSTANT'), 'sent', 'ERR_PROXY_BAD_RESPONSE', 502],
+    [
+      parserError('Response does not match the HTTP/1.1 protocol'),
+      'sent',
+      'ERR_PROXY_BAD_RESPONSE',
+      502,
+    ],
+    [parserError('Response does not match (Invalid EOF state)'), 'sent', 'ERR_PROXY_RESET', 502],
     [coded('UND_ERR_HEADERS_OVERFLOW'), 'sent', 'ERR_PROXY_BAD_RESPONSE', 502],
     [coded('UND_ERR_RES_CONTENT_LENGTH_MISMATCH'), 'sent', 'ERR_PROXY_BAD_RESPONSE', 502],
     [coded('UND_ERR_DESTROYED'), 'connecting', 'ERR_PROXY_NO_UPSTREAM', 503],
@@ -38,6 +50,7 @@ describe('failure', () => {
     const error = failure(cause, stage, upstream);
     expect(error).toMatchObject({ code, status, upstream });
     expect(error.cause).toBe(cause);
+    expect(error.message).toMatch(/^The /);
     expect(error.message).not.toMatch(/10\.0\.0\.1|secret/);
   });
 
