@@ -50,7 +50,7 @@ export interface LeakReport {
   readonly after: Measure;
 }
 
-const WARM_UP = 200;
+const WARM_UP = 100;
 const REPETITIONS = 1_000;
 
 interface Fault {

@@ -2,6 +2,7 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import { isProxyError, type ProxyError } from '../exchange/errors.js';
 import { type Attempt, exchangeOf, type Next } from '../exchange/exchange.js';
 import { callable, known } from '../options.js';
+import { setErrorFields } from '../transport/answer.js';
 
 /** An answer of one's own to an error. */
 export interface RenderedError {
@@ -52,7 +53,7 @@ export function proxyErrors(options: ProxyErrorsOptions = {}): ErrorHandler {
     }
     for (const name of res.getHeaderNames()) res.removeHeader(name);
     res.statusCode = error.status;
-    for (const [name, value] of Object.entries(error.headers ?? {})) res.setHeader(name, value);
+    setErrorFields(res, error.headers);
     const { headers = {}, body } = render?.(error, req, res) ?? usualAnswer(error, req);
     if (res.headersSent) return;
     for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);

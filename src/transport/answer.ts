@@ -97,6 +97,16 @@ export function addTrailers(res: ServerResponse, trailers: [string, string][]): 
   res.addTrailers(fields);
 }
 
+/** Sets the fields that an error brings along. HTTP/2 has no `Connection`, and Node warns of it. */
+export function setErrorFields(
+  res: ServerResponse,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  for (const [name, value] of Object.entries(headers)) {
+    if (name !== 'connection' || !isHttp2(res)) res.setHeader(name, value);
+  }
+}
+
 /** Whether an answer is one of HTTP/2's compatibility API. */
 function isHttp2(res: ServerResponse): boolean {
   return 'stream' in res;

@@ -2,7 +2,7 @@ import { STATUS_CODES } from 'node:http';
 import { isProxyError, ModifyResponseError } from '../exchange/errors.js';
 import type { Exchange, Next } from '../exchange/exchange.js';
 import { NoBody, type UpstreamResponse } from '../exchange/upstream-response.js';
-import { breakOff, lingerOnUpload, sendAnswer } from './answer.js';
+import { breakOff, lingerOnUpload, sendAnswer, setErrorFields } from './answer.js';
 import { log } from './log.js';
 
 /** Runs the edits of a response and then hands it to `done`; what goes wrong goes to `next`. */
@@ -86,13 +86,13 @@ export function fail(exchange: Exchange, error: unknown, next: Next | undefined)
 function answerPlainly(
   exchange: Exchange,
   status: number,
-  headers: Readonly<Record<string, string>> = {},
+  headers: Readonly<Record<string, string>> | undefined,
 ): void {
   const { res } = exchange;
   for (const name of res.getHeaderNames()) res.removeHeader(name);
+  setErrorFields(res, headers);
   const text = `${STATUS_CODES[status] ?? status}\n`;
   res.writeHead(status, {
-    ...headers,
     'content-type': 'text/plain; charset=utf-8',
     'content-length': text.length,
   });
