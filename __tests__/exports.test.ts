@@ -31,6 +31,7 @@ describe('the public door', () => {
       'attach',
       'consistentHash',
       'exchangeOf',
+      'fallback',
       'forwardedFor',
       'fromDns',
       'fromFile',
@@ -62,10 +63,12 @@ describe('the public door', () => {
   });
 
   it('names handlers after their factories, as stack traces show them', () => {
-    const { forwardedFor, loadBalancer, modifyResponse, proxyErrors, proxyPass } = headrace;
+    const { fallback, forwardedFor, loadBalancer, modifyResponse, proxyErrors, proxyPass } =
+      headrace;
     const { reverseProxy, rewriteCookies, rewriteRedirects, rewriteUrl } = headrace;
     const { sendResponse, stripHopHeaders } = headrace;
     const handlers = {
+      fallback: fallback(() => undefined),
       forwardedFor: forwardedFor(),
       loadBalancer: loadBalancer({ upstreams: [] }),
       modifyResponse: modifyResponse(() => {}),

@@ -156,6 +156,45 @@ describe('the examples of the README come out as they say', () => {
     expect(statuses.map(({ status }) => status).sort()).toEqual([200, 502]);
   });
 
+  it('fallback', async () => {
+    const second = await upstream();
+    const down = { ...second, host: '127.0.0.1:1' };
+    const { url } = await run(example('fallback'), ports(down, second));
+    expect((await request(url).get('/')).text).toBe('ok');
+    const posted = await request(url).post('/');
+    expect([posted.status, posted.text]).toEqual([503, 'Back in a minute.\n']);
+
+    const gone = { 'localhost:3000': '127.0.0.1:1', 'localhost:3001': '127.0.0.1:1' };
+    const { url: nothing } = await run(example('fallback'), gone);
+    const statuses = [await request(nothing).get('/'), await request(nothing).post('/')];
+    expect(statuses.map(({ status }) => status)).toEqual([503, 503]);
+  });
+
+  it('Ways to degrade', async () => {
+    let stopped = false;
+    const { url } = await start('Ways to degrade', {
+      answer: (req, res) => (stopped ? req.socket.destroy() : res.end('fresh')),
+    });
+    const fresh = await request(url).get('/');
+    stopped = true;
+    const stale = await request(url).get('/');
+    expect([fresh.text, stale.text, stale.status]).toEqual(['fresh', 'fresh', 200]);
+    expect((await request(url).get('/never-seen')).status).toBe(502);
+
+    const second = await upstream();
+    const down = { ...second, host: '127.0.0.1:1' };
+    const pool = await run(example('Ways to degrade', 1), {
+      ...ports(down, second),
+      'localhost:3002': '127.0.0.1:2',
+    });
+    expect((await request(pool.url).get('/')).text).toBe('ok');
+
+    const page = await run(example('Ways to degrade', 2), ports(down, down));
+    const browser = await request(page.url).get('/').set('Accept', 'text/html,*/*');
+    expect([browser.status, browser.text]).toEqual([503, '<h1>We are at work here</h1>']);
+    expect((await request(page.url).get('/')).status).toBe(502);
+  });
+
   it('proxyStatus', async () => {
     const { url } = await start('proxyStatus', { answer: (_req, res) => res.writeHead(404).end() });
     const answered = await request(url).get('/');

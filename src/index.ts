@@ -1,4 +1,5 @@
 export type { ConnectionOptions } from './connection-settings.js';
+export type { Attempt } from './exchange/attempt.js';
 export type { BodyInit } from './exchange/body-bytes.js';
 export type { Trusts } from './exchange/client.js';
 export {
@@ -27,19 +28,19 @@ export {
 } from './exchange/errors.js';
 export {
   type Around,
-  type Attempt,
   type Exchange,
   exchangeOf,
   type Handler,
   type Next,
-  type Outcome,
-  type OutcomeType,
   type ResponseEdit,
   type Send,
 } from './exchange/exchange.js';
+export type { FailureHandler, Substitute } from './exchange/fallback.js';
 export { HeaderList, type HeadersInit } from './exchange/header-list.js';
 export type { HeaderOverlay } from './exchange/header-overlay.js';
+export type { Outcome, OutcomeType } from './exchange/outcome.js';
 export { type ResponseInit, UpstreamResponse } from './exchange/upstream-response.js';
+export { type Fallback, fallback } from './pieces/fallback.js';
 export {
   type ForwardedField,
   type ForwardedForOptions,
@@ -92,6 +93,7 @@ export type { Discovery } from './upstreams/discovery/discovery.js';
 export type { DnsResolver, RecordType } from './upstreams/discovery/dns-records.js';
 export { type FromDnsOptions, fromDns } from './upstreams/discovery/from-dns.js';
 export { type FromFileOptions, fromFile } from './upstreams/discovery/from-file.js';
+export type { FallbackHandler } from './upstreams/fallback-option.js';
 export type { PassiveHealthOptions } from './upstreams/passive-health.js';
 export { UpstreamPool } from './upstreams/pool.js';
 export type {

@@ -349,6 +349,7 @@ describe('toJSON', () => {
         type: 'failed',
         bytesSent: 0,
         bytesReceived: 0,
+        degraded: false,
         durationMs: one.outcome?.durationMs,
         error: 'ERR_PROXY_NO_UPSTREAM',
       },

@@ -1,9 +1,12 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { UpstreamPool } from '../upstreams/pool.js';
 import type { Upstream } from '../upstreams/upstream.js';
+import type { Attempt } from './attempt.js';
 import { ClientClosedError, type ProxyError } from './errors.js';
+import type { FailureHandler } from './fallback.js';
 import { HeaderOverlay } from './header-overlay.js';
 import type { KeptUpload } from './kept-upload.js';
+import { Outcome, type OutcomeType } from './outcome.js';
 import type { UpstreamResponse } from './upstream-response.js';
 
 declare global {
@@ -33,52 +36,6 @@ export type ResponseEdit = (
   req: IncomingMessage,
   res: ServerResponse,
 ) => void | Promise<void>;
-
-/** One try at an upstream. Times are of `performance.now()`. */
-export interface Attempt {
-  readonly upstream: Upstream;
-  /** When the try began. */
-  readonly startedAt: number;
-  /** When the head of the response came; `undefined` when none did. */
-  headAt: number | undefined;
-  /** The status of the response; `undefined` when none came. */
-  status: number | undefined;
-  /** How the try failed. After a status: in the middle of the body. */
-  error: ProxyError | undefined;
-}
-
-/** A try that begins now. */
-export function beginAttempt(upstream: Upstream): Attempt {
-  return {
-    upstream,
-    startedAt: performance.now(),
-    headAt: undefined,
-    status: undefined,
-    error: undefined,
-  };
-}
-
-/** How an exchange can end. */
-export type OutcomeType = 'completed' | 'failed' | 'client-closed' | 'upgraded';
-
-/** How an exchange ended. It reads as its type: `` `${exchange.outcome}` `` is `completed`. */
-export class Outcome {
-  constructor(
-    readonly type: OutcomeType,
-    /** Body bytes that went from the client to the upstream. */
-    readonly bytesSent: number,
-    /** Body bytes that came from the upstream. */
-    readonly bytesReceived: number,
-    /** From the making of the exchange to its end. */
-    readonly durationMs: number,
-    /** Why it did not complete. */
-    readonly error: unknown = undefined,
-  ) {}
-
-  toString(): OutcomeType {
-    return this.type;
-  }
-}
 
 /** What is under way for an exchange and has to end with it. The transport's attempts are such. */
 export interface InFlight {
@@ -123,6 +80,12 @@ export class Exchange {
    */
   upload: KeptUpload | undefined = undefined;
   /**
+   * Set once the client's upload is handed on as it comes, and so can be read only once.
+   *
+   * @internal
+   */
+  streamsUpload = false;
+  /**
    * Set once an answer is there and the rest of the upload is only read to be dropped.
    *
    * @internal
@@ -147,6 +110,8 @@ export class Exchange {
   readonly #wrappers: Around[] = [];
   readonly #edits: ResponseEdit[] = [];
   #editsRun = 0;
+  #fallbacks: FailureHandler[] | undefined = undefined;
+  #degraded: ProxyError | undefined = undefined;
   #listeners: ((exchange: Exchange) => void)[] | undefined = undefined;
   #watched = false;
   #leased: Upstream | undefined = undefined;
@@ -183,6 +148,57 @@ export class Exchange {
   /** Registers an edit of the response. Edits run in the order in which they were registered. */
   onResponse(edit: ResponseEdit): void {
     this.#edits.push(edit);
+  }
+
+  /**
+   * Registers what decides about an answer in place of an error. The last one registered is asked first,
+   * and each once: what fails after it is for those before.
+   */
+  onFailure(fallback: FailureHandler): void {
+    this.#fallbacks ??= [];
+    this.#fallbacks.push(fallback);
+  }
+
+  /**
+   * Whether anybody may still decide about an error.
+   *
+   * @internal
+   */
+  get hasFallback(): boolean {
+    return this.#fallbacks !== undefined && this.#fallbacks.length > 0;
+  }
+
+  /**
+   * Takes the next one to be asked about an error.
+   *
+   * @internal
+   */
+  takeFallback(): FailureHandler | undefined {
+    return this.#fallbacks?.pop();
+  }
+
+  /** The first error that a fallback made up for; `undefined` while there is none. */
+  get degraded(): ProxyError | undefined {
+    return this.#degraded;
+  }
+
+  /**
+   * Notes that something else takes the place of an error, and where it will come from, if that is known.
+   *
+   * @internal
+   */
+  degrade(error: ProxyError, upstream: Upstream | undefined): void {
+    this.#degraded ??= error;
+    if (upstream === undefined) return;
+    this.upstream = upstream;
+    if (upstream === this.#leased) return;
+    this.pool = undefined;
+    this.lease(upstream);
+  }
+
+  /** Whether the request can be sent once more: its upload has not gone by, or was kept. */
+  get canSendAgain(): boolean {
+    return !this.streamsUpload || !this.req.readableDidRead || this.upload?.chunks !== undefined;
   }
 
   /** Calls back once when the outcome is known, at once if it is. For logs, metrics and limits. */
@@ -259,7 +275,15 @@ export class Exchange {
     if (this.outcome !== undefined) return;
     this.lease(undefined);
     const durationMs = performance.now() - this.startedAt;
-    this.outcome = new Outcome(type, this.bytesSent, this.bytesReceived, durationMs, error);
+    const degraded = type === 'completed' ? this.#degraded : undefined;
+    this.outcome = new Outcome(
+      type,
+      this.bytesSent,
+      this.bytesReceived,
+      durationMs,
+      error ?? degraded,
+      degraded !== undefined,
+    );
     const listeners = this.#listeners;
     if (listeners === undefined) return;
     this.#listeners = undefined;

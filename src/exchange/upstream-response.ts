@@ -3,6 +3,7 @@ import { Duplex, pipeline, Readable } from 'node:stream';
 import type { TransformStream } from 'node:stream/web';
 import { known } from '../options.js';
 import type { Upstream } from '../upstreams/upstream.js';
+import type { Attempt } from './attempt.js';
 import {
   type BodyInit,
   collect,
@@ -15,7 +16,6 @@ import {
 } from './body-bytes.js';
 import { decodeText } from './charset.js';
 import { decode } from './content-coding.js';
-import type { Attempt } from './exchange.js';
 import { HeaderList, type HeadersInit } from './header-list.js';
 
 /** What a response of one's own is made from: `new UpstreamResponse({ status: 200, body: 'hi' })`. */

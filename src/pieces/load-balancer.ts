@@ -49,8 +49,8 @@ export function loadBalancer(options: LoadBalancerOptions): LoadBalancer {
     const stuck = sticky?.upstreamOf(req.headers.cookie);
     exchange.upstream = stuck === undefined ? pool.pick(exchange) : pool.give(exchange, stuck);
     if (sticky !== undefined) exchange.onResponse(sticky.edit);
-    if (exchange.upstream === undefined) fail(exchange, new NoUpstreamError(), next);
-    else next?.();
+    if (exchange.upstream !== undefined) next?.();
+    else fail(exchange, new NoUpstreamError(), next, { resume: () => next?.() });
   };
   return Object.assign(handler, {
     upstreams: pool,

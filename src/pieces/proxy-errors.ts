@@ -1,6 +1,7 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
+import type { Attempt } from '../exchange/attempt.js';
 import { isProxyError, type ProxyError } from '../exchange/errors.js';
-import { type Attempt, exchangeOf, type Next } from '../exchange/exchange.js';
+import { exchangeOf, type Next } from '../exchange/exchange.js';
 import { callable, known } from '../options.js';
 import { setErrorFields } from '../transport/answer.js';
 

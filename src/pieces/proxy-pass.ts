@@ -73,6 +73,12 @@ export function proxyPass(first?: Target | ProxyPassOptions, second?: ProxyPassO
   const done = hold ? holdResponse : deliver;
   warnOfRuntime();
 
+  const go = (exchange: Exchange, next: Next | undefined): void => {
+    send(exchange, settings).then(
+      (response) => editThen(exchange, response, next, done),
+      (error: unknown) => fail(exchange, error, next, { done, resume: () => go(exchange, next) }),
+    );
+  };
   const handler: Handler = function proxyPassMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
     exchange.watch();
@@ -82,14 +88,15 @@ export function proxyPass(first?: Target | ProxyPassOptions, second?: ProxyPassO
     try {
       guardRequest(req, settings.allowTrace);
       if (countForwards(exchange)) return;
+    } catch (error) {
+      return fail(exchange, error, next, { done });
+    }
+    try {
       route.choose?.(exchange);
     } catch (error) {
-      return fail(exchange, error, next);
+      return fail(exchange, error, next, { done, resume: () => go(exchange, next) });
     }
-    send(exchange, settings).then(
-      (response) => editThen(exchange, response, next, done),
-      (error: unknown) => fail(exchange, error, next),
-    );
+    go(exchange, next);
   };
   return Object.assign(handler, { close: route.close });
 }

@@ -28,7 +28,10 @@ export function proxyStatus(options: ProxyStatusOptions = {}): Handler {
   return function proxyStatusMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
     exchange.onResponse(({ headers, attempt }) => {
-      headers.append('Proxy-Status', member + received(attempt?.status));
+      const { degraded } = exchange;
+      const error =
+        attempt === undefined && degraded !== undefined ? `; error=${errorType(degraded)}` : '';
+      headers.append('Proxy-Status', member + error + received(attempt?.status));
     });
     tellFailure(exchange, member);
     next?.();

@@ -175,7 +175,6 @@ async function sendWithRetries(
   policy: RetryPolicy,
 ): Promise<UpstreamResponse> {
   policy.budget?.earn();
-  const untouched = !exchange.req.readableDidRead;
   const tried: Upstream[] = [];
   for (let n = 0; ; n++) {
     const result: Result = await send().then(
@@ -183,7 +182,7 @@ async function sendWithRetries(
       (error: unknown) => ({ error }),
     );
     const last = n >= policy.retries || !exchange.open;
-    if (last || !mayRetry(exchange, result, policy, untouched)) return settled(result);
+    if (last || !mayRetry(exchange, result, policy)) return settled(result);
     if (policy.budget?.spend() === false) return settled(result);
     const before = exchange.upstream;
     if (before !== undefined) tried.push(before);
@@ -207,13 +206,8 @@ const UNSENT: ReadonlySet<string> = new Set(['ERR_PROXY_CONNECT', 'ERR_PROXY_CON
 /** Failures after which an idempotent method can be sent again. */
 const LOST: ReadonlySet<string> = new Set(['ERR_PROXY_RESET', 'ERR_PROXY_BAD_RESPONSE']);
 
-function mayRetry(
-  exchange: Exchange,
-  result: Result,
-  { methods, statuses }: RetryPolicy,
-  untouched: boolean,
-): boolean {
-  if (!canSendBodyAgain(exchange, untouched)) return false;
+function mayRetry(exchange: Exchange, result: Result, { methods, statuses }: RetryPolicy): boolean {
+  if (!exchange.canSendAgain) return false;
   if ('response' in result) {
     return statuses.includes(result.response.status) && methods.has(exchange.method);
   }
@@ -222,11 +216,6 @@ function mayRetry(
   if (UNSENT.has(code)) return true;
   if (!methods.has(exchange.method)) return false;
   return LOST.has(code) || (code === 'ERR_PROXY_HEADERS_TIMEOUT' && statuses.includes(504));
-}
-
-/** A body that middleware has parsed is written anew each time; an upload must not have gone by. */
-function canSendBodyAgain({ req, upload }: Exchange, untouched: boolean): boolean {
-  return !untouched || !req.readableDidRead || upload?.chunks !== undefined;
 }
 
 /** Full jitter, and no sooner than the same upstream has asked for; `undefined` when it asks too much. */

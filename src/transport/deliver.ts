@@ -3,27 +3,31 @@ import { isProxyError, ModifyResponseError } from '../exchange/errors.js';
 import type { Exchange, Next } from '../exchange/exchange.js';
 import { NoBody, type UpstreamResponse } from '../exchange/upstream-response.js';
 import { breakOff, lingerOnUpload, sendAnswer, setErrorFields } from './answer.js';
+import { degrade } from './degrade.js';
 import { log } from './log.js';
+
+/** What becomes of a response once its edits have run. */
+export type Done = (exchange: Exchange, response: UpstreamResponse, next: Next | undefined) => void;
 
 /** Runs the edits of a response and then hands it to `done`; what goes wrong goes to `next`. */
 export function editThen(
   exchange: Exchange,
   response: UpstreamResponse,
   next: Next | undefined,
-  done: (exchange: Exchange, response: UpstreamResponse, next: Next | undefined) => void,
+  done: Done,
 ): void {
   let pending: void | Promise<void>;
   try {
     pending = exchange.edit(response);
   } catch (error) {
-    return spoil(exchange, response, error, next);
+    return spoil(exchange, response, error, next, done);
   }
   if (pending === undefined) return done(exchange, response, next);
   pending.then(
     () => done(exchange, response, next),
     (error: unknown) => {
       if (error instanceof NoBody) editThen(exchange, response, next, done);
-      else spoil(exchange, response, error, next);
+      else spoil(exchange, response, error, next, done);
     },
   );
 }
@@ -52,29 +56,58 @@ function spoil(
   response: UpstreamResponse,
   cause: unknown,
   next: Next | undefined,
+  done: Done,
 ): void {
   response.discard();
   const { upstream } = response;
-  fail(exchange, isProxyError(cause) ? cause : new ModifyResponseError({ cause, upstream }), next);
+  const error = isProxyError(cause) ? cause : new ModifyResponseError({ cause, upstream });
+  fail(exchange, error, next, { done });
+}
+
+/** How an exchange can go on when a fallback makes up for an error. */
+export interface Recovery {
+  /** Sends the request to the exchange's new upstream. Without it, only a response can help. */
+  readonly resume?: (() => void) | undefined;
+  /** What becomes of a response in place of the error; it is sent when this is not given. */
+  readonly done?: Done | undefined;
 }
 
 /**
- * Ends an exchange with an error: `next(error)`, once, and only while nothing has been sent. After
- * that the connection is broken; a client that has left is told nothing.
+ * Ends an exchange with an error, unless a fallback makes up for it: `next(error)`, once, and only while
+ * nothing has been sent. After that the connection is broken; a client that has left is told nothing.
  */
-export function fail(exchange: Exchange, error: unknown, next: Next | undefined): void {
-  const { req, res } = exchange;
+export function fail(
+  exchange: Exchange,
+  error: unknown,
+  next: Next | undefined,
+  { resume, done = deliver }: Recovery = {},
+): void {
+  const { res } = exchange;
   exchange.watch();
   if (!exchange.open) return;
   if (log.enabled) log('%s %s failed: %O', exchange.method, exchange.path, error);
   const known = isProxyError(error) ? error : undefined;
   if (known?.code === 'ERR_PROXY_CLIENT_CLOSED') return;
+  if (known === undefined || res.headersSent || !exchange.hasFallback) {
+    return refuse(exchange, error, next);
+  }
+  void degrade(exchange, known, {
+    respond: (response) => editThen(exchange, response, next, done),
+    resume,
+    giveUp: () => refuse(exchange, error, next),
+  });
+}
+
+function refuse(exchange: Exchange, error: unknown, next: Next | undefined): void {
+  const { req, res } = exchange;
+  if (!exchange.open) return;
   exchange.failure = error;
   if (res.headersSent) {
     exchange.settle('failed', error);
     breakOff(res);
     return;
   }
+  const known = isProxyError(error) ? error : undefined;
   // RFC 9112, 9.3: a server that does not trust what follows on a connection closes it.
   if (known?.headers?.connection === 'close') res.shouldKeepAlive = false;
   lingerOnUpload(req, res);

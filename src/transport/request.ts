@@ -104,6 +104,7 @@ function bodyOf(
   if (!again && (req.readableDidRead || req.readableEnded))
     return reparsed(exchange, headers, settings);
   if (length !== undefined) headers.push('Content-Length', String(Number(length)));
+  exchange.streamsUpload = true;
   return new RequestBody(exchange, upstream, settings);
 }
 

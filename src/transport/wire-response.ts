@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import { type Attempt, beginAttempt } from '../exchange/attempt.js';
 import {
   BadResponseError,
   BodyTimeoutError,
@@ -8,7 +9,7 @@ import {
   type ProxyError,
   ResetError,
 } from '../exchange/errors.js';
-import { type Attempt, beginAttempt, type Exchange, type InFlight } from '../exchange/exchange.js';
+import type { Exchange, InFlight } from '../exchange/exchange.js';
 import { HeaderList } from '../exchange/header-list.js';
 import { forbidsBody, UpstreamResponse, type WriteHead } from '../exchange/upstream-response.js';
 import type { Upstream } from '../upstreams/upstream.js';

@@ -1,0 +1,26 @@
+import type { Upstream } from '../upstreams/upstream.js';
+import type { ProxyError } from './errors.js';
+
+/** One try at an upstream. Times are of `performance.now()`. */
+export interface Attempt {
+  readonly upstream: Upstream;
+  /** When the try began. */
+  readonly startedAt: number;
+  /** When the head of the response came; `undefined` when none did. */
+  headAt: number | undefined;
+  /** The status of the response; `undefined` when none came. */
+  status: number | undefined;
+  /** How the try failed. After a status: in the middle of the body. */
+  error: ProxyError | undefined;
+}
+
+/** A try that begins now. */
+export function beginAttempt(upstream: Upstream): Attempt {
+  return {
+    upstream,
+    startedAt: performance.now(),
+    headAt: undefined,
+    status: undefined,
+    error: undefined,
+  };
+}

@@ -1,0 +1,67 @@
+import type { ProxyError } from '../exchange/errors.js';
+import type { Exchange } from '../exchange/exchange.js';
+import type { FailureHandler } from '../exchange/fallback.js';
+import { UpstreamResponse } from '../exchange/upstream-response.js';
+import type { Upstream } from '../upstreams/upstream.js';
+import { log } from './log.js';
+
+/** What an exchange can go on with after an error. */
+export interface Continuation {
+  /** Sends a response in place of the error. */
+  readonly respond: (response: UpstreamResponse) => void;
+  /** Goes on with the exchange's new upstream; `undefined` where it is too late for that. */
+  readonly resume: (() => void) | undefined;
+  /** Nobody had anything: the error stands. */
+  readonly giveUp: () => void;
+}
+
+/** Asks the fallbacks of an exchange, one after the other, for something in place of an error. */
+export async function degrade(
+  exchange: Exchange,
+  error: ProxyError,
+  { respond, resume, giveUp }: Continuation,
+): Promise<void> {
+  for (;;) {
+    const handler = exchange.takeFallback();
+    if (handler === undefined) return giveUp();
+    const instead = await ask(handler, error, exchange);
+    if (instead === undefined) continue;
+    if (!isUpstream(instead)) {
+      exchange.degrade(error, undefined);
+      return respond(instead);
+    }
+    if (resume === undefined || !exchange.canSendAgain) {
+      log('the request cannot be sent to %s any more', instead);
+    } else {
+      exchange.degrade(error, instead);
+      return resume();
+    }
+  }
+}
+
+/** A fallback that fails leaves things as they are: the client hears of the first error. */
+async function ask(
+  handler: FailureHandler,
+  error: ProxyError,
+  exchange: Exchange,
+): Promise<UpstreamResponse | Upstream | undefined> {
+  try {
+    const instead = await handler(error, exchange.req, exchange);
+    if (instead === undefined) return undefined;
+    if ('pick' in instead) return instead.pick(exchange);
+    return isUpstream(instead) || 'relayTo' in instead ? instead : new UpstreamResponse(instead);
+  } catch (cause) {
+    const detail = String(cause instanceof Error ? cause.stack : cause);
+    process.emitWarning('A fallback threw', {
+      type: 'HeadraceWarning',
+      code: 'HEADRACE_FALLBACK',
+      detail,
+    });
+    return undefined;
+  }
+}
+
+/** Not by its class: an ES module and a CommonJS copy of it can meet in one process. */
+function isUpstream(value: object): value is Upstream {
+  return 'noteAnswer' in value;
+}

@@ -1,0 +1,68 @@
+import type { IncomingMessage } from 'node:http';
+import { isStream } from '../exchange/body-bytes.js';
+import type { ProxyError } from '../exchange/errors.js';
+import type { Exchange } from '../exchange/exchange.js';
+import type { FailureHandler, Substitute } from '../exchange/fallback.js';
+import { type ResponseInit, UpstreamResponse } from '../exchange/upstream-response.js';
+import { inspect } from '../options.js';
+import { Targets } from './targets.js';
+
+/**
+ * Decides what a client gets instead of an error: a response, an upstream to try (a URL, an `Upstream`,
+ * a pool), or nothing to let the error go on.
+ */
+export type FallbackHandler = (
+  error: ProxyError,
+  req: IncomingMessage,
+  exchange: Exchange,
+) =>
+  | Substitute
+  | URL
+  | string
+  | undefined
+  | void
+  | Promise<Substitute | URL | string | undefined>
+  | Promise<void>;
+
+/** A `fallback` option in place. */
+export interface FallbackOption {
+  readonly handler: FailureHandler;
+  /** Closes the connections to upstreams that it named by URL. */
+  close(): Promise<void>;
+}
+
+/**
+ * Checks a `fallback` option. A response that is given as it is stands in for failures alone: what the
+ * client did wrong (4xx), it should hear.
+ */
+export function fallbackOption(
+  path: string,
+  given: FallbackHandler | ResponseInit,
+): FallbackOption {
+  const targets = new Targets();
+  const decide = typeof given === 'function' ? given : always(path, given);
+  return {
+    handler: async (error, req, exchange) => {
+      const instead = (await decide(error, req, exchange)) ?? undefined;
+      const isUrl = typeof instead === 'string' || instead instanceof URL;
+      return isUrl ? targets.get(instead, `${path}()`) : instead;
+    },
+    close: () => targets.close(),
+  };
+}
+
+function always(path: string, given: ResponseInit): FallbackHandler {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    throw new TypeError(`${path} must be a function or a response, received ${inspect(given)}`);
+  }
+  if (isStream(given.body)) {
+    throw new TypeError(`${path}.body is a stream, which can be sent once: make it in a function`);
+  }
+  try {
+    new UpstreamResponse(given);
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new TypeError(`${path} is no response: ${reason}`, { cause });
+  }
+  return (error) => (error.status < 500 ? undefined : given);
+}
