@@ -42,6 +42,12 @@ export type { Outcome, OutcomeType } from './exchange/outcome.js';
 export { type ResponseInit, UpstreamResponse } from './exchange/upstream-response.js';
 export { type Fallback, fallback } from './pieces/fallback.js';
 export {
+  type ConcurrencyLimit,
+  type ConcurrencyLimitOptions,
+  type ConcurrencyQueueOptions,
+  concurrencyLimit,
+} from './pieces/concurrency-limit.js';
+export {
   type ForwardedField,
   type ForwardedForOptions,
   forwardedFor,

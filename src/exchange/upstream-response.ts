@@ -91,6 +91,7 @@ export class UpstreamResponse {
   #content: Content = WIRE;
   /** The decoded bytes of what was read into memory. */
   #plain: Promise<Buffer> | undefined = undefined;
+  #whenDiscarded: (() => void)[] | undefined = undefined;
 
   /** @throws TypeError or RangeError when it cannot be sent as it is given. */
   constructor(init?: ResponseInit) {
@@ -181,6 +182,20 @@ export class UpstreamResponse {
     this.#content = NOWHERE;
     if (content.at === 'taken' || content.at === 'stream') content.stream.destroy();
     this.release();
+    const listeners = this.#whenDiscarded;
+    if (listeners === undefined) return;
+    this.#whenDiscarded = undefined;
+    for (const listener of listeners) listener();
+  }
+
+  /**
+   * Calls back once, when nobody wants the response any more.
+   *
+   * @internal
+   */
+  onDiscard(listener: () => void): void {
+    this.#whenDiscarded ??= [];
+    this.#whenDiscarded.push(listener);
   }
 
   /**

@@ -1,0 +1,138 @@
+import { ClientClosedError, OverloadedError } from '../exchange/errors.js';
+import type { Exchange, Send } from '../exchange/exchange.js';
+import type { UpstreamResponse } from '../exchange/upstream-response.js';
+import type { Gate, Turn, Waiter } from './gate.js';
+import type { Gates } from './gates.js';
+
+/** When to come again: nobody can know, so soon. */
+const RETRY_AFTER_SECONDS = '1';
+
+/** What each exchange holds of the places behind some gates, and the giving back of it. */
+export class Slots {
+  readonly #gates: Gates;
+  /** The newest slot of each exchange; they lead to the older ones. */
+  readonly #held = new Map<Exchange, Slot>();
+
+  constructor(gates: Gates) {
+    this.#gates = gates;
+  }
+
+  /**
+   * Sends once there is a place. It is the exchange's until the try fails, its response is discarded,
+   * or the exchange ends.
+   */
+  send(exchange: Exchange, send: Send): Promise<UpstreamResponse> {
+    const slot = this.#newSlot(exchange);
+    // The client is gone already: nothing would end what is begun now.
+    if (exchange.outcome !== undefined) throw new ClientClosedError();
+    const gate = this.#gates.of(exchange);
+    if (gate === undefined) return send();
+    if (slot.enter(gate)) return slot.hold(send());
+    const other = this.#gates.elsewhere?.(exchange);
+    if (other !== undefined && slot.enter(other)) return slot.hold(send());
+    return waitAndSend(exchange, send, slot, gate);
+  }
+
+  /** What an earlier try has left open is given back before the next one asks for a place. */
+  #newSlot(exchange: Exchange): Slot {
+    const before = this.#held.get(exchange);
+    const slot = new Slot(Slot.prune(before));
+    this.#held.set(exchange, slot);
+    if (before === undefined) exchange.onOutcome(this.#end);
+    return slot;
+  }
+
+  readonly #end = (exchange: Exchange): void => {
+    for (let slot = this.#held.get(exchange); slot !== undefined; slot = slot.older) slot.release();
+    this.#held.delete(exchange);
+  };
+}
+
+async function waitAndSend(
+  exchange: Exchange,
+  send: Send,
+  slot: Slot,
+  gate: Gate,
+): Promise<UpstreamResponse> {
+  const { upstream } = exchange;
+  const admitted = await slot.wait(gate);
+  if (exchange.outcome !== undefined) throw new ClientClosedError({ upstream });
+  if (admitted) return slot.hold(send());
+  throw new OverloadedError({ upstream, headers: { 'Retry-After': RETRY_AFTER_SECONDS } });
+}
+
+/** The place of one try: asked for, taken, given back. Whatever ends first gives it back, once. */
+class Slot implements Waiter {
+  older: Slot | undefined;
+  #gate: Gate | undefined = undefined;
+  #turn: Turn | undefined = undefined;
+  #settle: ((admitted: boolean) => void) | undefined = undefined;
+  #answered = false;
+
+  constructor(older: Slot | undefined) {
+    this.older = older;
+  }
+
+  /** Gives back what tries with an answer hold; those that are still under way keep their place. */
+  static prune(newest: Slot | undefined): Slot | undefined {
+    if (newest === undefined) return undefined;
+    if (newest.#answered) newest.release();
+    const older = Slot.prune(newest.older);
+    if (newest.#gate === undefined) return older;
+    newest.older = older;
+    return newest;
+  }
+
+  enter(gate: Gate): boolean {
+    if (!gate.enter()) return false;
+    this.#gate = gate;
+    return true;
+  }
+
+  /** Resolves with whether a place has come free in time. */
+  wait(gate: Gate): Promise<boolean> | boolean {
+    const turn = gate.wait(this);
+    if (turn === undefined) return false;
+    this.#gate = gate;
+    this.#turn = turn;
+    return new Promise((resolve) => {
+      this.#settle = resolve;
+    });
+  }
+
+  admitted(): void {
+    this.#turn = undefined;
+    this.#settle?.(true);
+  }
+
+  refused(): void {
+    this.#turn = undefined;
+    this.#gate = undefined;
+    this.#settle?.(false);
+  }
+
+  /** Returns `pending` as it is, and gives the place back when that fails or its response is discarded. */
+  hold(pending: Promise<UpstreamResponse>): Promise<UpstreamResponse> {
+    void this.#follow(pending);
+    return pending;
+  }
+
+  async #follow(pending: Promise<UpstreamResponse>): Promise<void> {
+    try {
+      const response = await pending;
+      this.#answered = true;
+      response.onDiscard(() => this.release());
+    } catch {
+      this.release();
+    }
+  }
+
+  release(): void {
+    const gate = this.#gate;
+    if (gate === undefined) return;
+    this.#gate = undefined;
+    if (this.#turn === undefined) return gate.leave();
+    gate.giveUp(this.#turn);
+    this.refused();
+  }
+}
