@@ -21,6 +21,7 @@ const readme = read('README.md');
 /** Options that are listed elsewhere than under the name of a piece: the heading, and what they stand in. */
 const PLACES: Readonly<Record<string, readonly [heading: string, within?: string]>> = {
   ActiveHealthOptions: ['Active health'],
+  ConcurrencyQueueOptions: ['concurrencyLimit', 'queue.'],
   HealthOptions: ['Health'],
   PassiveHealthOptions: ['Passive health'],
   RetryBackoffOptions: ['retry', 'backoff.'],

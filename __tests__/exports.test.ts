@@ -29,6 +29,7 @@ describe('the public door', () => {
       'UpstreamPool',
       'UpstreamResponse',
       'attach',
+      'concurrencyLimit',
       'consistentHash',
       'exchangeOf',
       'fallback',
@@ -63,11 +64,13 @@ describe('the public door', () => {
   });
 
   it('names handlers after their factories, as stack traces show them', () => {
+    const { concurrencyLimit } = headrace;
     const { fallback, forwardedFor, loadBalancer, modifyResponse, proxyErrors, proxyPass } =
       headrace;
     const { reverseProxy, rewriteCookies, rewriteRedirects, rewriteUrl } = headrace;
     const { sendResponse, stripHopHeaders } = headrace;
     const handlers = {
+      concurrencyLimit: concurrencyLimit({ limit: 1 }),
       fallback: fallback(() => undefined),
       forwardedFor: forwardedFor(),
       loadBalancer: loadBalancer({ upstreams: [] }),

@@ -195,6 +195,20 @@ describe('the examples of the README come out as they say', () => {
     expect((await request(page.url).get('/')).status).toBe(502);
   });
 
+  it('concurrencyLimit', async () => {
+    const pending: (() => void)[] = [];
+    const { url, backend } = await start('concurrencyLimit', {
+      answer: (_req, res) => void pending.push(() => res.end('ok')),
+    });
+    const first = request(url).get('/').then();
+    await backend.asked;
+    const others = await Promise.all([request(url).get('/'), request(url).get('/')]);
+    expect(others.map(({ status }) => status)).toEqual([503, 503]);
+    expect(others[0]?.headers['retry-after']).toBe('1');
+    pending[0]?.();
+    expect((await first).status).toBe(200);
+  });
+
   it('proxyStatus', async () => {
     const { url } = await start('proxyStatus', { answer: (_req, res) => res.writeHead(404).end() });
     const answered = await request(url).get('/');
