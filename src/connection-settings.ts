@@ -1,3 +1,4 @@
+import type { LookupAddress } from 'node:dns';
 import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import type { Dispatcher } from 'undici';
 import { flag, inspect, milliseconds, wholeNumber } from './options.js';
@@ -71,6 +72,8 @@ export interface ConnectionSettings {
   readonly http2: boolean;
   readonly dispatcher: AnyDispatcher | undefined;
   readonly maxHeaderBytes: number;
+  /** The only addresses that may be connected to, whatever DNS says by then. */
+  readonly addresses?: readonly LookupAddress[];
 }
 
 /** Checks connection options on behalf of a factory and fills in the defaults. */

@@ -140,6 +140,15 @@ export class Exchange {
     this.#path = path;
   }
 
+  /**
+   * Whether the path is another one than the client's.
+   *
+   * @internal
+   */
+  get isRerouted(): boolean {
+    return this.#path !== undefined && this.#path !== originForm(this.req.url ?? '/');
+  }
+
   /** Registers a wrapper round the upstream call. The first registered is the outermost. */
   around(wrapper: Around): void {
     this.#wrappers.push(wrapper);

@@ -7,11 +7,11 @@ import {
   peerAddress,
   type Trusts,
 } from '../exchange/client.js';
-import { LoopError } from '../exchange/errors.js';
 import { type Exchange, exchangeOf, type Handler } from '../exchange/exchange.js';
 import { isForwardingField } from '../exchange/fields.js';
 import { inspect, known, oneOf, wholeNumber } from '../options.js';
 import { fail } from '../transport/deliver.js';
+import { Via } from '../transport/via.js';
 
 /** The fields that {@link forwardedFor} can write. */
 export type ForwardedField =
@@ -74,16 +74,14 @@ export function forwardedFor(options: ForwardedForOptions = {}): Handler {
   const trusts = trustFor(trust);
   const fields = fieldsFor(headers);
   const written = new Set<string>(fields);
-  const ownVia = viaPattern(via);
+  const ownVia = via === false ? undefined : new Via('forwardedFor: via', via);
 
   return function forwardedForMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
-    if (via !== false) {
-      const before = req.headers.via;
-      if (before !== undefined && ownVia.test(before)) return fail(exchange, new LoopError(), next);
-      const version = req.httpVersionMajor === 2 ? '2' : req.httpVersion;
-      const entry = `${version} ${via}`;
-      exchange.headers.write('via', 'Via', before ? `${before}, ${entry}` : entry);
+    try {
+      ownVia?.sign(exchange);
+    } catch (error) {
+      return fail(exchange, error, next);
     }
     const peer = peerAddress(req);
     const trusted = peer !== undefined && trusts(req, peer, 0);
@@ -158,20 +156,6 @@ function fieldsFor(headers: ForwardedField | readonly ForwardedField[]): Forward
     oneOf(`forwardedFor: headers[${i}]`, lower, FIELDS);
     return lower as ForwardedField;
   });
-}
-
-/** `received-by` of RFC 9110, 7.6.3: a pseudonym, or a host with a port. */
-const PSEUDONYM = /^[A-Za-z0-9!#$%&'*+.^_`|~-]+(?::\d+)?$/;
-
-function viaPattern(via: string | false): RegExp {
-  if (via === false) return /$^/;
-  if (typeof via !== 'string' || !PSEUDONYM.test(via)) {
-    throw new TypeError(
-      `forwardedFor: via must be a name for Via, or false, received ${inspect(via)}`,
-    );
-  }
-  const name = via.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-  return new RegExp(`(?:^|,)[ \\t]*[^\\s,]+[ \\t]+${name}[ \\t]*(?:$|[,(])`, 'i');
 }
 
 /** What an untrusted peer says of the client and we do not overwrite. */

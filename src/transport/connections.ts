@@ -1,7 +1,9 @@
+import type { LookupAddress } from 'node:dns';
 import { isIP, type Socket } from 'node:net';
 import { buildConnector, Client, type Dispatcher, Pool } from 'undici';
 import type { AnyDispatcher, ConnectionSettings } from '../connection-settings.js';
 import type { Upstream } from '../upstreams/upstream.js';
+import { lookupIn, strayed } from './pinned-lookup.js';
 import { watchSocket } from './socket-watch.js';
 
 /** What a try says to undici; `connection` is noted by the connection that takes it. */
@@ -142,6 +144,7 @@ function connector(upstream: Upstream, settings: ConnectionSettings): buildConne
     ...settings.tls,
     timeout: settings.connectTimeoutMs,
     allowH2: settings.http2,
+    ...(settings.addresses && { lookup: lookupIn(settings.addresses) }),
     ...(upstream.socketPath === undefined ? {} : { socketPath: upstream.socketPath }),
   } as buildConnector.BuildOptions);
   const servername = settings.tls?.servername ?? upstream.servername;
@@ -149,6 +152,22 @@ function connector(upstream: Upstream, settings: ConnectionSettings): buildConne
     // The name to verify is the upstream's, never one that a request's Host could choose; and SNI
     // cannot carry addresses (RFC 6066, 3).
     const { servername: _, ...rest } = target;
-    connect(servername === '' || isIP(servername) ? rest : { ...rest, servername }, done);
+    connect(
+      servername === '' || isIP(servername) ? rest : { ...rest, servername },
+      settings.addresses === undefined ? done : unlessStrayed(settings.addresses, done),
+    );
+  };
+}
+
+function unlessStrayed(
+  addresses: readonly LookupAddress[],
+  done: buildConnector.Callback,
+): buildConnector.Callback {
+  return (...result) => {
+    const [error, socket] = result;
+    const refusal = error === null ? strayed(socket, addresses) : undefined;
+    if (refusal === undefined) return done(...result);
+    socket?.destroy();
+    done(refusal, null);
   };
 }

@@ -79,7 +79,7 @@ function authorize(exchange: Exchange, headers: Fields, authorization: string): 
 
 /** The target's base path and query before the request's, joined as text with one slash. */
 function joinPath(exchange: Exchange, { basePath, query }: Upstream, path: string): string {
-  const based = basePath !== '' || exchange.path !== exchange.req.url;
+  const based = basePath !== '' || exchange.isRerouted;
   if (based && climbs(path)) throw new BadRequestError('The path climbs out of its base');
   if (query === '') return basePath + path;
   const mark = path.indexOf('?');

@@ -13,9 +13,14 @@ export class Targets {
     const key = typeof target === 'string' ? target : (target as URL | undefined)?.href;
     if (key === undefined)
       throw new TypeError(`${path} must be an http(s) URL, received ${inspect(target)}`);
+    return this.keep(key, () => new Upstream(target, path));
+  }
+
+  /** The upstream of a key; made when it is not there. */
+  keep(key: string, make: () => Upstream): Upstream {
     let upstream = this.#kept.get(key);
     if (upstream === undefined) {
-      upstream = new Upstream(target, path);
+      upstream = make();
       this.#kept.set(key, upstream);
       if (this.#kept.size > MAX_KEPT) this.#closeOldest();
     }
