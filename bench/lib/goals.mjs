@@ -1,12 +1,17 @@
 import { median } from './stats.mjs';
 import { ratio } from './summary.mjs';
 
-/** Requests per CPU second of headrace over those of another, in one run. `best-peer` is the fastest peer. */
+/**
+ * Requests per CPU second of headrace, or of `ours`, over those of another, in one run. `best-peer` is the
+ * fastest peer.
+ */
 const goals = [
   { case: 'small', than: 'floor-express', atLeast: 0.92 },
   { case: 'small', than: 'http-proxy-middleware4', atLeast: 2.5 },
   { case: 'small', than: 'fastify-http-proxy', atLeast: 1.5 },
   { case: 'large', than: 'best-peer', atLeast: 1 },
+  { case: 'small', ours: 'headrace-seven', than: 'floor-express', atLeast: 0.85 },
+  { case: 'small', ours: 'headrace-seven', than: 'go-reverse-proxy', atLeast: 1 },
 ];
 
 /** `samples` is `{ case: { proxy: Sample[] } }`. A goal whose proxies were not measured has no verdict. */
@@ -15,11 +20,12 @@ export function judge(samples, contestants) {
   return goals.map((goal) => {
     const measured = samples[goal.case] ?? {};
     const than = goal.than === 'best-peer' ? bestOf(measured, peers) : goal.than;
-    const reached = than && ratio(measured, 'headrace', than);
-    const clean = reached && [...measured.headrace, ...measured[than]].every(isClean);
+    const { ours = 'headrace' } = goal;
+    const reached = than && ratio(measured, ours, than);
+    const clean = reached && [...measured[ours], ...measured[than]].every(isClean);
     const verdict =
       reached === undefined ? 'not measured' : verdictOf(clean, reached.median, goal.atLeast);
-    return { ...goal, than: than ?? goal.than, ratio: reached, verdict };
+    return { ...goal, ours, than: than ?? goal.than, ratio: reached, verdict };
   });
 }
 

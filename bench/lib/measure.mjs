@@ -1,5 +1,6 @@
 import { checkProxy } from './check.mjs';
 import { load } from './load.mjs';
+import { startNative } from './native.mjs';
 import { startProxy } from './proxy.mjs';
 
 /**
@@ -8,7 +9,8 @@ import { startProxy } from './proxy.mjs';
  */
 export async function measure(contestant, benchCase, { options, node, upstream }) {
   const { proxyCore, loadCore, warmup, seconds } = options;
-  const proxy = await startProxy(contestant, { core: proxyCore, node, upstream });
+  const launch = contestant.kind === 'native' ? startNative : startProxy;
+  const proxy = await launch(contestant, { core: proxyCore, node, upstream });
   try {
     await checkProxy(contestant, proxy.origin, upstream, benchCase);
     const url = `${proxy.origin}/api${benchCase.path}`;

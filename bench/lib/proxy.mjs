@@ -15,6 +15,7 @@ export async function startProxy(contestant, { core, node, upstream }) {
     BENCH_UPSTREAM: upstream,
   };
   if (contestant.entry) env.BENCH_HEADRACE = contestant.entry;
+  if (contestant.pieces) env.BENCH_PIECES = contestant.pieces;
 
   // taskset hands the channel on: it becomes the Node process.
   const child = start(core, node, [contestant.script], {

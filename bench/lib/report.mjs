@@ -37,11 +37,11 @@ export function caseTable(benchCase, samplesByName) {
 
 export function goalLines(verdicts) {
   return verdicts
-    .map(({ case: name, than, atLeast, ratio: reached, verdict }) => {
+    .map(({ case: name, ours, than, atLeast, ratio: reached, verdict }) => {
       const measured = reached
         ? `${fixed(reached.median)} (${fixed(reached.min)} – ${fixed(reached.max)})`
         : '';
-      return `${verdict.toUpperCase().padEnd(12)} ${name}: headrace / ${than} >= ${fixed(atLeast)}  ${measured}`.trimEnd();
+      return `${verdict.toUpperCase().padEnd(12)} ${name}: ${ours} / ${than} >= ${fixed(atLeast)}  ${measured}`.trimEnd();
     })
     .join('\n');
 }

@@ -1,9 +1,9 @@
-import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { start, stop } from './children.mjs';
+import { nginxPaths } from './nginx.mjs';
 import { freePort, waitForPort } from './ports.mjs';
 
 const LARGE_BYTES = 1024 * 1024;
@@ -53,7 +53,7 @@ http {
   tcp_nopush on;
   open_file_cache max=16;
   default_type application/json;
-${temporaryPaths()}
+${nginxPaths()}
   server {
     listen 127.0.0.1:${port} backlog=2048;
     add_header Cache-Control "private, max-age=0";
@@ -77,16 +77,5 @@ ${locations('echo', `proxy_set_header X-Body $request_body; proxy_pass http://12
 function locations(name, directives) {
   return ['', '/api']
     .map((prefix) => `    location = ${prefix}/${name} { ${directives} }`)
-    .join('\n');
-}
-
-/** Every module that nginx was built with wants its temporary folder; the built-in ones need root. */
-function temporaryPaths() {
-  const { stderr } = spawnSync('nginx', ['-V'], { encoding: 'utf8' });
-  const names = [...stderr.matchAll(/--http-([a-z-]+)-temp-path=/g)].map(([, name]) => name);
-  return names
-    .map((name) => name.replaceAll('-', '_'))
-    .filter((name) => !stderr.includes(`--without-http_${name}_module`))
-    .map((name) => `  ${name}_temp_path tmp-${name};`)
     .join('\n');
 }

@@ -3,14 +3,26 @@ import { serve, upstream } from './lib/serve.mjs';
 
 const entry =
   process.env.BENCH_HEADRACE ?? new URL('../../dist/esm/index.js', import.meta.url).href;
+const headrace = await import(entry);
 const { forwardedFor, loadBalancer, modifyResponse, proxyPass, rewriteUrl, stripHopHeaders } =
-  await import(entry);
+  headrace;
+
+/** What can be added to the pipeline, to see what it costs; nothing of it ever acts here. */
+const extras = {
+  circuitBreaker: () => headrace.circuitBreaker(),
+  concurrencyLimit: () => headrace.concurrencyLimit({ limit: 10_000 }),
+  fallback: () => headrace.fallback({ status: 503 }),
+  rateLimiter: () => headrace.rateLimiter({ limit: 1e9 }),
+  retry: () => headrace.retry(),
+};
+const pieces = (process.env.BENCH_PIECES ?? '').split(',').filter(Boolean);
 
 const app = express();
 app.use(stripHopHeaders());
 app.use(forwardedFor());
 app.use(rewriteUrl({ '^/nowhere': '/somewhere', '^/api': '' }));
 app.use(loadBalancer({ upstreams: [upstream] }));
+for (const piece of pieces) app.use(extras[piece]());
 app.use(
   modifyResponse((response) => {
     response.headers.set('x-proxy', 'magical');
