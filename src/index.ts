@@ -40,13 +40,13 @@ export { HeaderList, type HeadersInit } from './exchange/header-list.js';
 export type { HeaderOverlay } from './exchange/header-overlay.js';
 export type { Outcome, OutcomeType } from './exchange/outcome.js';
 export { type ResponseInit, UpstreamResponse } from './exchange/upstream-response.js';
-export { type Fallback, fallback } from './pieces/fallback.js';
 export {
   type ConcurrencyLimit,
   type ConcurrencyLimitOptions,
   type ConcurrencyQueueOptions,
   concurrencyLimit,
 } from './pieces/concurrency-limit.js';
+export { type Fallback, fallback } from './pieces/fallback.js';
 export {
   type ForwardedField,
   type ForwardedForOptions,

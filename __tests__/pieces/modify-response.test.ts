@@ -19,6 +19,15 @@ function hold(response: UpstreamResponse): RequestHandler {
 }
 
 describe('modifyResponse', () => {
+  it('takes an arrow function whose value is of no use', async () => {
+    const set = modifyResponse((response) => response.headers.set('X-Proxy', 'magical'));
+    const drop = modifyResponse((response) => response.headers.delete('X-Nothing'));
+    await request(answering({}, set, drop))
+      .get('/')
+      .expect(200)
+      .expect('X-Proxy', 'magical');
+  });
+
   it('sets and removes headers, and changes the status', async () => {
     const init = { status: 500, headers: { 'X-Powered-By': 'backend', 'X-Kept': '1' } };
     const app = answering(

@@ -30,12 +30,12 @@ export type Send = () => Promise<UpstreamResponse>;
 /** A wrapper round the upstream call. The first one registered is the outermost. */
 export type Around = (exchange: Exchange, send: Send) => Promise<UpstreamResponse>;
 
-/** An edit of the response, run before its head is sent. */
+/** An edit of the response, run before its head is sent. A promise that it returns is waited for. */
 export type ResponseEdit = (
   response: UpstreamResponse,
   req: IncomingMessage,
   res: ServerResponse,
-) => void | Promise<void>;
+) => unknown;
 
 /** What is under way for an exchange and has to end with it. The transport's attempts are such. */
 export interface InFlight {
@@ -235,7 +235,7 @@ export class Exchange {
     while (this.#editsRun < this.#edits.length) {
       const edit = this.#edits[this.#editsRun++] as ResponseEdit;
       const pending = edit(response, this.req, this.res);
-      if (pending !== undefined) return this.#editOn(pending, response);
+      if (isPromise(pending)) return this.#editOn(pending, response);
     }
   }
 
@@ -248,7 +248,7 @@ export class Exchange {
     this.#editsRun = 0;
   }
 
-  async #editOn(pending: Promise<void>, response: UpstreamResponse): Promise<void> {
+  async #editOn(pending: PromiseLike<unknown>, response: UpstreamResponse): Promise<void> {
     await pending;
     await this.edit(response);
   }
@@ -352,6 +352,10 @@ function originForm(url: string): string {
   if (url.charCodeAt(0) === 0x2f) return url;
   const path = url.replace(/^https?:\/\/[^/?#]*/i, '');
   return path === url || path.charCodeAt(0) === 0x2f ? path : `/${path}`;
+}
+
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value;
 }
 
 /** One function for all answers: a listener of their own for each would cost a closure a request. */

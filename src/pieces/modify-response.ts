@@ -19,7 +19,7 @@ export interface ModifyResponseOptions {
  * it runs it on the held response. An edit that leaves the body alone leaves it streaming.
  *
  * @example
- * app.use(modifyResponse((response) => { response.headers.set('x-proxy', 'magical'); }));
+ * app.use(modifyResponse((response) => response.headers.set('x-proxy', 'magical')));
  */
 export function modifyResponse(edit: ResponseEdit, options: ModifyResponseOptions = {}): Handler {
   refuseRequest('modifyResponse', edit);
@@ -31,7 +31,7 @@ export function modifyResponse(edit: ResponseEdit, options: ModifyResponseOption
     response: UpstreamResponse,
     req: IncomingMessage,
     res: ServerResponse,
-  ): void | Promise<void> {
+  ): unknown {
     response.maxBodyBytes = maxBodyBytes;
     return edit(response, req, res);
   }
