@@ -2,10 +2,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { UpstreamPool } from '../upstreams/pool.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { Attempt } from './attempt.js';
+import type { ClientEnd } from './client-end.js';
 import { ClientClosedError, type ProxyError } from './errors.js';
 import type { FailureHandler } from './fallback.js';
 import { HeaderOverlay } from './header-overlay.js';
 import type { KeptUpload } from './kept-upload.js';
+import { logLine } from './log-line.js';
 import { Outcome, type OutcomeType } from './outcome.js';
 import type { UpstreamResponse } from './upstream-response.js';
 
@@ -73,6 +75,23 @@ export class Exchange {
    * have to find the way back.
    */
   rewritten: { readonly from: string; readonly to: string } | undefined = undefined;
+  /**
+   * The protocol that the client asks to switch to, such as `websocket`; the upstream is asked for the
+   * same. `attach()` sets it. Without it, the request goes out as an ordinary one.
+   */
+  upgrade: string | undefined = undefined;
+  /**
+   * The client's connection, where it can become a tunnel.
+   *
+   * @internal
+   */
+  clientEnd: ClientEnd | undefined = undefined;
+  /**
+   * Whether the connection has become a tunnel: it has no answer that could end.
+   *
+   * @internal
+   */
+  isTunnel = false;
   /**
    * What is kept of the upload for another try; `retry()` asks for it.
    *
@@ -313,21 +332,7 @@ export class Exchange {
 
   /** The exchange as a log line has it. */
   toJSON(): object {
-    return {
-      method: this.method,
-      path: this.path,
-      headers: this.headers.toJSON(),
-      upstream: this.upstream?.url,
-      attempts: this.attempts.map(({ upstream, startedAt, headAt, status, error }) => ({
-        upstream: upstream.url,
-        startedAt,
-        headAt,
-        status,
-        error: error?.code,
-      })),
-      response: this.response && { status: this.response.status, headers: this.response.headers },
-      outcome: this.outcome && { ...this.outcome, error: codeOf(this.outcome.error) },
-    };
+    return logLine(this);
   }
 }
 
@@ -361,7 +366,9 @@ function isPromise(value: unknown): value is PromiseLike<unknown> {
 /** One function for all answers: a listener of their own for each would cost a closure a request. */
 function onAnswerClosed(this: ServerResponse): void {
   const exchange = (this as ServerResponse & { locals: { proxy: Exchange } }).locals.proxy;
-  if (this.writableFinished) {
+  if (exchange.isTunnel) {
+    exchange.settle('upgraded', exchange.failure);
+  } else if (this.writableFinished) {
     exchange.settle(exchange.failure === undefined ? 'completed' : 'failed', exchange.failure);
   } else if (exchange.outcome === undefined) {
     exchange.settle('client-closed', new ClientClosedError({ upstream: exchange.upstream }));
@@ -382,8 +389,4 @@ function notify(listener: (exchange: Exchange) => void, exchange: Exchange): voi
       detail,
     });
   }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
 }
