@@ -41,6 +41,12 @@ export type { HeaderOverlay } from './exchange/header-overlay.js';
 export type { Outcome, OutcomeType } from './exchange/outcome.js';
 export { type ResponseInit, UpstreamResponse } from './exchange/upstream-response.js';
 export {
+  type CallResult,
+  type CircuitBreaker,
+  type CircuitBreakerOptions,
+  circuitBreaker,
+} from './pieces/circuit-breaker.js';
+export {
   type ConcurrencyLimit,
   type ConcurrencyLimitOptions,
   type ConcurrencyQueueOptions,
@@ -95,6 +101,8 @@ export { type StripHopHeadersOptions, stripHopHeaders } from './pieces/strip-hop
 export { type App, type Attached, attach } from './server/attach.js';
 export type { TransportOptions } from './transport/settings.js';
 export type { ActiveHealthOptions } from './upstreams/active-health.js';
+export type { CircuitChange, CircuitState, CircuitStatus } from './upstreams/circuit.js';
+export type { CircuitListener } from './upstreams/circuits.js';
 export type { Discovery } from './upstreams/discovery/discovery.js';
 export type { DnsResolver, RecordType } from './upstreams/discovery/dns-records.js';
 export { type FromDnsOptions, fromDns } from './upstreams/discovery/from-dns.js';

@@ -205,6 +205,8 @@ describe('bars', () => {
       answered: () => {},
       failed: () => {},
       idle: () => {},
+      probing: () => {},
+      circuitChanged: () => {},
     };
     upstream.lift('open');
     upstream.bar('open');
@@ -261,6 +263,8 @@ describe('requests in flight', () => {
       answered: () => {},
       failed: () => {},
       idle: () => void idle++,
+      probing: () => {},
+      circuitChanged: () => {},
     };
     const exchanges = [anExchange(), anExchange()];
     for (const exchange of exchanges) exchange.lease(upstream);

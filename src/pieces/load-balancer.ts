@@ -1,4 +1,3 @@
-import { NoUpstreamError } from '../exchange/errors.js';
 import { exchangeOf, type Handler } from '../exchange/exchange.js';
 import { known } from '../options.js';
 import { fail } from '../transport/deliver.js';
@@ -50,7 +49,7 @@ export function loadBalancer(options: LoadBalancerOptions): LoadBalancer {
     exchange.upstream = stuck === undefined ? pool.pick(exchange) : pool.give(exchange, stuck);
     if (sticky !== undefined) exchange.onResponse(sticky.edit);
     if (exchange.upstream !== undefined) next?.();
-    else fail(exchange, new NoUpstreamError(), next, { resume: () => next?.() });
+    else fail(exchange, pool.refusal(), next, { resume: () => next?.() });
   };
   return Object.assign(handler, {
     upstreams: pool,

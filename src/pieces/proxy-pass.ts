@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { NoTargetError, NoUpstreamError } from '../exchange/errors.js';
+import { NoTargetError } from '../exchange/errors.js';
 import { type Exchange, exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
 import { flag, inspect, known, refuseRequest } from '../options.js';
@@ -117,7 +117,7 @@ function routeTo(target: Target | undefined): Route {
     return {
       choose: (exchange) => {
         exchange.upstream = target.pick(exchange);
-        if (exchange.upstream === undefined) throw new NoUpstreamError();
+        if (exchange.upstream === undefined) throw target.refusal();
       },
       close: nothingToClose,
     };

@@ -1,6 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ConnectionSettings } from '../connection-settings.js';
+import { NoUpstreamError, type ProxyError } from '../exchange/errors.js';
 import { inspect } from '../options.js';
+import { circuitOpenError } from './circuit.js';
 import type { Discovery } from './discovery/discovery.js';
 import { Upstream, type UpstreamInit } from './upstream.js';
 
@@ -56,4 +58,18 @@ export function others(
 ): readonly Upstream[] {
   const left = eligible.filter((upstream) => !except.includes(upstream));
   return left.length > 0 ? left : eligible;
+}
+
+/** Lets probes pass to those that it is time for. */
+export function halfOpenDue(upstreams: readonly Upstream[]): void {
+  for (const upstream of upstreams) if (upstream.bars.has('open')) upstream.halfOpenDue();
+}
+
+/** Why none of these can be chosen: with open circuits among them, for as long as the first of them waits. */
+export function refusalOf(upstreams: readonly Upstream[]): ProxyError {
+  let waitMs = Number.POSITIVE_INFINITY;
+  for (const upstream of upstreams) {
+    if (upstream.bars.has('open')) waitMs = Math.min(waitMs, upstream.circuitWaitMs);
+  }
+  return waitMs === Number.POSITIVE_INFINITY ? new NoUpstreamError() : circuitOpenError(waitMs);
 }

@@ -150,7 +150,7 @@ export class PassiveHealth {
     let othersInUse = false;
     for (const upstream of upstreams) {
       if (upstream.bars.has('ejected')) ejected += 1;
-      othersInUse ||= upstream !== candidate && upstream.usable;
+      othersInUse ||= upstream !== candidate && upstream.well;
     }
     return othersInUse && ejected + 1 <= upstreams.length * this.#settings.maxEjectedRatio;
   }

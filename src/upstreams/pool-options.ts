@@ -6,6 +6,7 @@ import {
 } from '../connection-settings.js';
 import { inspect, known, oneOf } from '../options.js';
 import type { ActiveHealthOptions } from './active-health.js';
+import type { CircuitChange } from './circuit.js';
 import type { PassiveHealthOptions } from './passive-health.js';
 import { type StrategyName, strategyNamed, strategyNames } from './strategies/index.js';
 import type { Strategy } from './strategy.js';
@@ -51,6 +52,8 @@ export interface UpstreamPoolEvents {
   ejected: [upstream: Upstream, bar: Bar];
   /** Nothing stands against it any more. */
   recovered: [upstream: Upstream];
+  /** The circuit breaker of an upstream has changed its state. */
+  circuit: [upstream: Upstream, change: CircuitChange];
   /** A removed upstream has finished what was in flight on it. */
   drained: [upstream: Upstream];
   /** The source of upstreams failed; the last good list stands. */

@@ -1,12 +1,21 @@
-import { EventEmitter } from 'node:events';
 import type { ConnectionSettings } from '../connection-settings.js';
+import { NoUpstreamError, type ProxyError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import { callable, inspect, known, milliseconds } from '../options.js';
 import { ActiveHealth, type Probe } from './active-health.js';
 import type { Discovery } from './discovery/discovery.js';
 import { follow } from './discovery/follow.js';
-import { connectAlike, eligibleOf, isDiscovery, others, parseList } from './list.js';
+import {
+  connectAlike,
+  eligibleOf,
+  halfOpenDue,
+  isDiscovery,
+  others,
+  parseList,
+  refusalOf,
+} from './list.js';
 import { PassiveHealth } from './passive-health.js';
+import { PoolEvents } from './pool-events.js';
 import {
   POOL_OPTIONS,
   type PoolListener,
@@ -31,7 +40,7 @@ export class UpstreamPool {
   readonly #passive: PassiveHealth | undefined;
   readonly #active: ActiveHealth | undefined;
   readonly #slowStart: SlowStart | undefined;
-  readonly #events = new EventEmitter();
+  readonly #events = new PoolEvents();
   readonly #observer: UpstreamObserver;
   readonly #stopFollowing: (() => void) | undefined;
   readonly #draining = new Set<Upstream>();
@@ -73,7 +82,7 @@ export class UpstreamPool {
     if (isDiscovery(list)) {
       const sink = {
         update: (next: readonly UpstreamInit[]) => this.update(next),
-        failed: (error: unknown) => this.#tell('discoveryError', error),
+        failed: (error: unknown) => this.#events.tell('discoveryError', error),
       };
       this.#stopFollowing = follow(list, sink, random);
     } else {
@@ -98,6 +107,7 @@ export class UpstreamPool {
    * ends. `except` leaves out what has been tried, as long as there is anything else.
    */
   pick(exchange: Exchange, except?: readonly Upstream[]): Upstream | undefined {
+    if (this.eligible.length === 0) halfOpenDue(this.#upstreams);
     const candidates = except === undefined ? this.eligible : others(this.eligible, except);
     const chosen = this.#strategy.pick(candidates, exchange);
     const upstream =
@@ -105,6 +115,24 @@ export class UpstreamPool {
         ? chosen
         : this.#slowStart.choose(chosen, candidates, exchange, this.#strategy);
     return this.give(exchange, upstream);
+  }
+
+  /**
+   * Whether it has given out this upstream, and another of its own can do the same work.
+   *
+   * @internal
+   */
+  owns(upstream: Upstream): boolean {
+    return upstream.observer === this.#observer;
+  }
+
+  /**
+   * Why there is nothing to choose: open circuits come to an end, and the error says when.
+   *
+   * @internal
+   */
+  refusal(): ProxyError {
+    return this.#closed ? new NoUpstreamError() : refusalOf(this.#upstreams);
   }
 
   /** Gives an exchange to an upstream that was chosen otherwise, and counts it there. */
@@ -232,36 +260,23 @@ export class UpstreamPool {
     if (!this.#draining.delete(upstream)) return;
     // Nothing is in flight, so there is nothing to wait for.
     void upstream.close();
-    this.#tell('drained', upstream);
+    this.#events.tell('drained', upstream);
   }
 
   #changed(): void {
     this.#eligible = undefined;
-    if (this.#events.listenerCount('change') > 0) this.#tell('change', this.eligible);
-  }
-
-  /** A listener that throws must not pass for a source that fails, or take the process with it. */
-  #tell<K extends keyof UpstreamPoolEvents>(event: K, ...args: UpstreamPoolEvents[K]): void {
-    try {
-      this.#events.emit(event, ...args);
-    } catch (error) {
-      const detail = String(error instanceof Error ? error.stack : error);
-      process.emitWarning(`A listener of pool.on('${event}') threw`, {
-        type: 'HeadraceWarning',
-        code: 'HEADRACE_LISTENER',
-        detail,
-      });
-    }
+    if (this.#events.isHeard('change')) this.#events.tell('change', this.eligible);
   }
 
   #observe(): UpstreamObserver {
     return {
       barred: (upstream, bar, on) => {
         if (upstream.bars.has('draining')) return;
-        if (!on && upstream.usable) this.#slowStart?.begin(upstream);
+        // Half-open is not recovered: that is seen when the probe has come back.
+        if (!on && upstream.well) this.#slowStart?.begin(upstream);
         this.#changed();
-        if (on) this.#tell('ejected', upstream, bar);
-        else if (upstream.usable) this.#tell('recovered', upstream);
+        if (on) this.#events.tell('ejected', upstream, bar);
+        else if (upstream.well) this.#events.tell('recovered', upstream);
       },
       answered: (upstream, status, latencyMs) => {
         this.#strategy.observe?.(upstream, latencyMs);
@@ -273,6 +288,12 @@ export class UpstreamPool {
       },
       idle: (upstream) => {
         if (this.#draining.size > 0) this.#drained(upstream);
+      },
+      probing: (upstream) => {
+        if (!upstream.bars.has('draining')) this.#changed();
+      },
+      circuitChanged: (upstream, change) => {
+        if (!upstream.bars.has('draining')) this.#events.tell('circuit', upstream, change);
       },
     };
   }

@@ -1,3 +1,4 @@
+import type { CircuitStatus } from './circuit.js';
 import type { Bar, Upstream } from './upstream.js';
 
 /** Buckets a power of two is divided into: values in one bucket differ by at most an eighth. */
@@ -58,6 +59,8 @@ export interface UpstreamStats {
   readonly usable: boolean;
   readonly bars: readonly Bar[];
   readonly since: number;
+  /** The state of its circuit breaker, since when, and when it opened; `undefined` without a breaker. */
+  readonly circuit: CircuitStatus | undefined;
   /** Tries made at it, those that failed by error code, and those not ended yet. */
   readonly requests: number;
   readonly failures: Readonly<Record<string, number>>;
@@ -70,7 +73,7 @@ export interface UpstreamStats {
 
 /** A snapshot of what is known of an upstream. */
 export function upstreamStats(upstream: Upstream): UpstreamStats {
-  const { url, weight, priority, usable, since, requests, inFlight, latency } = upstream;
+  const { url, weight, priority, usable, since, circuit, requests, inFlight, latency } = upstream;
   return {
     url,
     weight,
@@ -78,6 +81,7 @@ export function upstreamStats(upstream: Upstream): UpstreamStats {
     usable,
     bars: [...upstream.bars],
     since,
+    circuit,
     requests,
     failures: Object.fromEntries(upstream.failures),
     inFlight,

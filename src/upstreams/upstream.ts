@@ -6,6 +6,7 @@ import {
   connectionSettings,
 } from '../connection-settings.js';
 import { inspect, known, wholeNumber } from '../options.js';
+import type { Circuit, CircuitChange, CircuitStatus } from './circuit.js';
 import { LatencyHistogram } from './stats.js';
 import { basicAuthorization, parseTarget } from './target.js';
 
@@ -64,6 +65,10 @@ export interface UpstreamObserver {
   failed(upstream: Upstream, code: string): void;
   /** Its last request in flight has ended. */
   idle(upstream: Upstream): void;
+  /** A circuit of it is half-open, and has come to wait for its probe or no longer does. */
+  probing(upstream: Upstream): void;
+  /** A circuit of it has changed its state. */
+  circuitChanged(upstream: Upstream, change: CircuitChange): void;
 }
 
 /** One server that requests can go to. */
@@ -108,6 +113,8 @@ export class Upstream {
   observer: UpstreamObserver | undefined = undefined;
   readonly #bars = new Set<Bar>();
   readonly #watchers: LoadWatcher[] = [];
+  readonly #circuits: Circuit[] = [];
+  #awaitsProbe = false;
   #inFlight = 0;
 
   /** @throws TypeError or RangeError that names `path`, the path of its `url`, when the entry is not what it should be. */
@@ -182,9 +189,29 @@ export class Upstream {
     return this.#bars;
   }
 
-  /** Whether it may be chosen. */
+  /** Whether it may be chosen. With a half-open circuit that is so while there is a probe to be sent. */
   get usable(): boolean {
+    if (this.#bars.size === 0) return this.weight > 0;
+    return this.#awaitsProbe && this.#bars.size === 1 && this.#bars.has('open') && this.weight > 0;
+  }
+
+  /** Whether nothing stands against choosing it, not even a circuit that is half-open. */
+  get well(): boolean {
     return this.#bars.size === 0 && this.weight > 0;
+  }
+
+  /** How its circuit stands; of several breakers' circuits the one that lets least through. */
+  get circuit(): CircuitStatus | undefined {
+    let worst: CircuitStatus | undefined;
+    for (const circuit of this.#circuits) {
+      if (worst === undefined || PASSES[circuit.state] < PASSES[worst.state]) worst = circuit;
+    }
+    return worst && { state: worst.state, since: worst.since, openedAt: worst.openedAt };
+  }
+
+  /** How long its circuits stay open, in milliseconds. */
+  get circuitWaitMs(): number {
+    return this.#circuits.reduce((longest, { waitMs }) => Math.max(longest, waitMs), 0);
   }
 
   /** Raises a bar against choosing it. */
@@ -200,6 +227,41 @@ export class Upstream {
     if (!this.#bars.delete(bar)) return;
     this.since = performance.now();
     this.observer?.barred(this, bar, false);
+  }
+
+  /**
+   * Adds the circuit that a breaker has made for it.
+   *
+   * @internal
+   */
+  addCircuit(circuit: Circuit): void {
+    this.#circuits.push(circuit);
+  }
+
+  /**
+   * Lets a probe pass where it is time for one. The breaker's timer does so too, but can be late.
+   *
+   * @internal
+   */
+  halfOpenDue(): void {
+    for (const circuit of this.#circuits) if (circuit.waitMs === 0) circuit.halfOpen();
+  }
+
+  /**
+   * A circuit of it has changed. The bar stays up while one of them is not closed; half-open ones let one
+   * request through it.
+   *
+   * @internal
+   */
+  circuitsChanged(change?: CircuitChange): void {
+    const broken = this.#circuits.filter(({ state }) => state !== 'closed');
+    const awaitsProbe = broken.length > 0 && broken.every((circuit) => circuit.awaitsProbe);
+    const differs = awaitsProbe !== this.#awaitsProbe;
+    this.#awaitsProbe = awaitsProbe;
+    if (broken.length > 0) this.bar('open');
+    else this.lift('open');
+    if (differs && broken.length > 0) this.observer?.probing(this);
+    if (change !== undefined) this.observer?.circuitChanged(this, change);
   }
 
   /**
@@ -247,6 +309,12 @@ export class Upstream {
     await Promise.all(connections.map((connection) => connection.close()));
   }
 }
+
+const PASSES: Readonly<Record<CircuitStatus['state'], number>> = {
+  open: 0,
+  'half-open': 1,
+  closed: 2,
+};
 
 function entry(init: UpstreamInit, path: string): UpstreamOptions {
   if (typeof init !== 'object' || init instanceof URL) return { url: init };

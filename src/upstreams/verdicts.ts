@@ -1,0 +1,87 @@
+import { EventEmitter } from 'node:events';
+import CircuitBreaker from 'opossum';
+import type { CircuitSettings, CircuitState } from './circuit.js';
+
+/** What opossum divides its window into. */
+const BUCKETS = 10;
+
+/**
+ * What opossum makes of the verdicts on a circuit that is closed or half-open. It counts them, and says
+ * where they lead; the calls themselves never pass through it, and it gets no timer of its own.
+ */
+export class Verdicts {
+  readonly #breaker: CircuitBreaker<[good: boolean], void>;
+  readonly #rotation = new EventEmitter();
+  readonly #bucketMs: number;
+  #bucket: CircuitBreaker.Bucket;
+  #bucketAt: number;
+
+  constructor(settings: CircuitSettings, state: 'closed' | 'half-open', now: number) {
+    // An object of its own: opossum writes into what it is given.
+    const options = {
+      timeout: false,
+      errorThresholdPercentage: settings.errorThresholdPercentage,
+      volumeThreshold: settings.volumeThreshold,
+      resetTimeout: settings.resetTimeoutMs,
+      rollingCountTimeout: settings.windowMs,
+      rollingCountBuckets: BUCKETS,
+      rollingPercentilesEnabled: false,
+      enableSnapshots: false,
+      rotateBucketController: this.#rotation,
+      state: { closed: state === 'closed', halfOpen: state === 'half-open' },
+    };
+    this.#breaker = new CircuitBreaker(
+      verdict as (good: boolean) => Promise<void>,
+      options as CircuitBreaker.Options<[good: boolean]>,
+    );
+    this.#bucketMs = settings.windowMs / BUCKETS;
+    this.#bucketAt = now;
+    this.#bucket = this.#breaker.status.window[0] as CircuitBreaker.Bucket;
+  }
+
+  /** Counts one verdict, and returns the state that this leads to. It is of no more use once open. */
+  count(good: boolean, now: number): CircuitState {
+    this.#rotate(now);
+    const fired = this.#breaker.fire(good);
+    if (!good) fired.catch(ignore);
+    // With percentiles off, opossum still keeps a number for each call that nobody reads.
+    this.#bucket.latencyTimes.length = 0;
+    if (this.#breaker.opened) {
+      // Ends the timer that opossum has set for half-opening: one timer serves all circuits.
+      this.#breaker.shutdown();
+      return 'open';
+    }
+    return this.#breaker.closed ? 'closed' : 'half-open';
+  }
+
+  /** Makes up for the time that has gone by, in place of a timer that does so while nothing happens. */
+  #rotate(now: number): void {
+    const turns = Math.floor((now - this.#bucketAt) / this.#bucketMs);
+    if (turns <= 0) return;
+    this.#bucketAt += turns * this.#bucketMs;
+    for (let i = Math.min(turns, BUCKETS); i > 0; i--) this.#rotation.emit('rotate');
+    this.#bucket = this.#breaker.status.window[0] as CircuitBreaker.Bucket;
+  }
+}
+
+/**
+ * What opossum calls in place of the upstream. It throws, or returns something that calls back at once:
+ * with a promise, opossum would hear of verdicts later than we do, and of several in one go.
+ */
+function verdict(good: boolean): PromiseLike<void> {
+  if (!good) throw BAD;
+  return GOOD;
+}
+
+const BAD = new Error('The upstream failed');
+
+const GOOD = {
+  // biome-ignore lint/suspicious/noThenProperty: being thenable is what it is for
+  then(done: () => void) {
+    done();
+    return GOOD;
+  },
+  catch: ignore,
+} as unknown as PromiseLike<void>;
+
+function ignore(): void {}
