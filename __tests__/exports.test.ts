@@ -29,6 +29,7 @@ describe('the public door', () => {
       'UpstreamPool',
       'UpstreamResponse',
       'attach',
+      'circuitBreaker',
       'concurrencyLimit',
       'consistentHash',
       'exchangeOf',

@@ -209,6 +209,17 @@ describe('the examples of the README come out as they say', () => {
     expect((await first).status).toBe(200);
   });
 
+  it('circuitBreaker', async () => {
+    const { url, backend, printed } = await start('circuitBreaker', {
+      answer: (_req, res) => res.writeHead(500).end(),
+    });
+    for (let i = 0; i < 5; i++) await request(url).get('/');
+    expect(printed).toEqual([`${backend.url}: closed → open`]);
+    const refused = await request(url).get('/');
+    expect([refused.status, refused.headers['retry-after']]).toEqual([503, '5']);
+    expect(backend.seen).toHaveLength(5);
+  });
+
   it('proxyStatus', async () => {
     const { url } = await start('proxyStatus', { answer: (_req, res) => res.writeHead(404).end() });
     const answered = await request(url).get('/');
