@@ -4,6 +4,7 @@ import * as headrace from 'headrace';
 describe('the public door', () => {
   it('exports the pieces, the building blocks and the errors, and nothing else', () => {
     expect(Object.keys(headrace).sort()).toEqual([
+      'AuthUnavailableError',
       'BadRequestError',
       'BadResponseError',
       'BodyConsumedError',
@@ -24,6 +25,7 @@ describe('the public door', () => {
       'ProxyError',
       'ProxyErrorCode',
       'ResetError',
+      'UnauthorizedError',
       'UpgradeError',
       'Upstream',
       'UpstreamPool',

@@ -3,6 +3,7 @@ export type { Attempt } from './exchange/attempt.js';
 export type { BodyInit } from './exchange/body-bytes.js';
 export type { Trusts } from './exchange/client.js';
 export {
+  AuthUnavailableError,
   BadRequestError,
   BadResponseError,
   BodyConsumedError,
@@ -24,6 +25,7 @@ export {
   ProxyErrorCode,
   type ProxyErrorOptions,
   ResetError,
+  UnauthorizedError,
   UpgradeError,
 } from './exchange/errors.js';
 export {
@@ -38,6 +40,7 @@ export {
 export type { FailureHandler, Substitute } from './exchange/fallback.js';
 export { HeaderList, type HeadersInit } from './exchange/header-list.js';
 export type { HeaderOverlay } from './exchange/header-overlay.js';
+export type { Identity } from './exchange/identity.js';
 export type { Outcome, OutcomeType } from './exchange/outcome.js';
 export { type ResponseInit, UpstreamResponse } from './exchange/upstream-response.js';
 export {

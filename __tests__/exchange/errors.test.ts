@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import {
+  AuthUnavailableError,
   BadRequestError,
   BadResponseError,
   BodyConsumedError,
@@ -21,6 +22,7 @@ import {
   ProxyError,
   ProxyErrorCode,
   ResetError,
+  UnauthorizedError,
   UpgradeError,
   Upstream,
 } from 'headrace';
@@ -39,6 +41,8 @@ const TABLE: [ProxyErrorCode, number, new (...args: never[]) => ProxyError][] = 
   ['ERR_PROXY_CIRCUIT_OPEN', 503, CircuitOpenError],
   ['ERR_PROXY_OVERLOADED', 503, OverloadedError],
   ['ERR_PROXY_BODY_TOO_LARGE', 413, BodyTooLargeError],
+  ['ERR_PROXY_UNAUTHORIZED', 401, UnauthorizedError],
+  ['ERR_PROXY_AUTH_UNAVAILABLE', 503, AuthUnavailableError],
   ['ERR_PROXY_FORBIDDEN_TARGET', 403, ForbiddenTargetError],
   ['ERR_PROXY_LOOP', 508, LoopError],
   ['ERR_PROXY_BAD_REQUEST', 400, BadRequestError],

@@ -92,11 +92,14 @@ function statusOf(error: headrace.ProxyErrorCode): number {
     case 'ERR_PROXY_NO_UPSTREAM':
     case 'ERR_PROXY_CIRCUIT_OPEN':
     case 'ERR_PROXY_OVERLOADED':
+    case 'ERR_PROXY_AUTH_UNAVAILABLE':
       return 503;
     case headrace.ProxyErrorCode.ERR_PROXY_BODY_TOO_LARGE:
       return 413;
     case headrace.ProxyErrorCode.ERR_PROXY_FORBIDDEN_TARGET:
       return 403;
+    case 'ERR_PROXY_UNAUTHORIZED':
+      return 401;
     case 'ERR_PROXY_LOOP':
       return 508;
     case 'ERR_PROXY_BAD_REQUEST':

@@ -14,6 +14,8 @@ export const ProxyErrorCode = {
   ERR_PROXY_CIRCUIT_OPEN: 'ERR_PROXY_CIRCUIT_OPEN',
   ERR_PROXY_OVERLOADED: 'ERR_PROXY_OVERLOADED',
   ERR_PROXY_BODY_TOO_LARGE: 'ERR_PROXY_BODY_TOO_LARGE',
+  ERR_PROXY_UNAUTHORIZED: 'ERR_PROXY_UNAUTHORIZED',
+  ERR_PROXY_AUTH_UNAVAILABLE: 'ERR_PROXY_AUTH_UNAVAILABLE',
   ERR_PROXY_FORBIDDEN_TARGET: 'ERR_PROXY_FORBIDDEN_TARGET',
   ERR_PROXY_LOOP: 'ERR_PROXY_LOOP',
   ERR_PROXY_BAD_REQUEST: 'ERR_PROXY_BAD_REQUEST',
@@ -184,6 +186,27 @@ export class BodyTooLargeError extends ProxyError {
   declare readonly code: 'ERR_PROXY_BODY_TOO_LARGE';
   constructor(options?: ProxyErrorOptions) {
     super('ERR_PROXY_BODY_TOO_LARGE', 413, 'The request body is too large', options);
+  }
+}
+
+/**
+ * 401: credentials are missing or wrong; which of the two, and why, is in `cause` alone. It is 407 for
+ * a request to a forward proxy. Carries the challenge.
+ */
+export class UnauthorizedError extends ProxyError {
+  override readonly name = 'UnauthorizedError';
+  declare readonly code: 'ERR_PROXY_UNAUTHORIZED';
+  constructor(options?: ProxyErrorOptions, status: 401 | 407 = 401) {
+    super('ERR_PROXY_UNAUTHORIZED', status, 'Valid credentials are required', options);
+  }
+}
+
+/** 503: what would have to say whether the client may pass cannot be asked. It is never a pass. */
+export class AuthUnavailableError extends ProxyError {
+  override readonly name = 'AuthUnavailableError';
+  declare readonly code: 'ERR_PROXY_AUTH_UNAVAILABLE';
+  constructor(options?: ProxyErrorOptions) {
+    super('ERR_PROXY_AUTH_UNAVAILABLE', 503, 'Credentials cannot be checked right now', options);
   }
 }
 

@@ -6,6 +6,7 @@ import type { ClientEnd } from './client-end.js';
 import { ClientClosedError, type ProxyError } from './errors.js';
 import type { FailureHandler } from './fallback.js';
 import { HeaderOverlay } from './header-overlay.js';
+import type { Identity } from './identity.js';
 import type { KeptUpload } from './kept-upload.js';
 import { logLine } from './log-line.js';
 import { Outcome, type OutcomeType } from './outcome.js';
@@ -54,6 +55,8 @@ export class Exchange {
   readonly res: ServerResponse;
   /** Edits to the request header, over the live `req.headers`. */
   readonly headers: HeaderOverlay;
+  /** Who the client has proved to be; `undefined` until `authenticate()` has let it through. */
+  identity: Identity | undefined = undefined;
   /** Where the request goes. `loadBalancer()`, `proxyPass(target)` or your own middleware sets it. */
   upstream: Upstream | undefined = undefined;
   /** The pool that chose the upstream; `retry()` asks it for another. */

@@ -6,6 +6,7 @@ export function logLine(exchange: Exchange): object {
     method: exchange.method,
     path: exchange.path,
     headers: exchange.headers.toJSON(),
+    identity: identityOf(exchange),
     upstream: exchange.upstream?.url,
     attempts: exchange.attempts.map(({ upstream, startedAt, headAt, status, error }) => ({
       upstream: upstream.url,
@@ -20,6 +21,11 @@ export function logLine(exchange: Exchange): object {
     },
     outcome: exchange.outcome && { ...exchange.outcome, error: codeOf(exchange.outcome.error) },
   };
+}
+
+/** Not the claims, which can be all that is known of somebody. */
+function identityOf({ identity }: Exchange): object | undefined {
+  return identity && { subject: identity.subject, scheme: identity.scheme };
 }
 
 function codeOf(error: unknown): unknown {
