@@ -1,15 +1,10 @@
 import type { IncomingMessage } from 'node:http';
-import { BlockList, isIP } from 'node:net';
-import {
-  appTrusts,
-  clientAddress,
-  clientOrigin,
-  peerAddress,
-  type Trusts,
-} from '../exchange/client.js';
+import { isIP } from 'node:net';
+import { clientAddress, clientOrigin, peerAddress } from '../exchange/client.js';
 import { type Exchange, exchangeOf, type Handler } from '../exchange/exchange.js';
 import { isForwardingField } from '../exchange/fields.js';
-import { inspect, known, oneOf, wholeNumber } from '../options.js';
+import { type RequestTrusts, type Trust, trustFor } from '../exchange/trust.js';
+import { inspect, known, oneOf } from '../options.js';
 import { fail } from '../transport/deliver.js';
 import { Via } from '../transport/via.js';
 
@@ -31,7 +26,7 @@ export interface ForwardedForOptions {
    *
    * @default 'app'
    */
-  readonly trust?: 'app' | boolean | number | string | readonly string[] | Trusts | undefined;
+  readonly trust?: Trust | undefined;
   /**
    * What to write. `'forwarded'` is RFC 7239.
    *
@@ -71,7 +66,7 @@ export function forwardedFor(options: ForwardedForOptions = {}): Handler {
     headers = ['x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto'],
     via = 'headrace',
   } = known('forwardedFor', options, ['trust', 'headers', 'via']);
-  const trusts = trustFor(trust);
+  const trusts = trustFor('forwardedFor: trust', trust);
   const fields = fieldsFor(headers);
   const written = new Set<string>(fields);
   const ownVia = via === false ? undefined : new Via('forwardedFor: via', via);
@@ -89,61 +84,6 @@ export function forwardedFor(options: ForwardedForOptions = {}): Handler {
     for (const field of fields) write(exchange, field, peer, trusted, trusts);
     next?.();
   };
-}
-
-type RequestTrusts = (req: IncomingMessage, address: string, hop: number) => boolean;
-
-function trustFor(trust: NonNullable<ForwardedForOptions['trust']>): RequestTrusts {
-  if (trust === 'app') return appTrusts;
-  if (typeof trust === 'boolean') return () => trust;
-  if (typeof trust === 'function') return (_req, address, hop) => trust(address, hop);
-  if (typeof trust === 'number') {
-    wholeNumber('forwardedFor: trust', trust);
-    return (_req, _address, hop) => hop < trust;
-  }
-  const list = addressList(typeof trust === 'string' ? trust.split(',') : trust);
-  return (_req, address) => {
-    const family = isIP(address);
-    return family !== 0 && list.check(address, family === 6 ? 'ipv6' : 'ipv4');
-  };
-}
-
-/** The names that Express' `trust proxy` has for address ranges. */
-const RANGES: Readonly<Record<string, readonly string[]>> = {
-  loopback: ['127.0.0.0/8', '::1/128'],
-  linklocal: ['169.254.0.0/16', 'fe80::/10'],
-  uniquelocal: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'],
-};
-
-function addressList(entries: readonly string[]): BlockList {
-  if (!Array.isArray(entries)) {
-    throw new TypeError(
-      `forwardedFor: trust must be 'app', a boolean, a number, addresses or a function, received ${inspect(entries)}`,
-    );
-  }
-  const list = new BlockList();
-  entries.forEach((entry: unknown, i) => {
-    const text = typeof entry === 'string' ? entry.trim() : '';
-    for (const range of (Object.hasOwn(RANGES, text) ? RANGES[text] : undefined) ?? [text]) {
-      const [address = '', bits] = range.split('/');
-      const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-      const most = family === 'ipv6' ? 128 : 32;
-      const prefix = bits === undefined ? most : Number(bits);
-      if (
-        isIP(address) === 0 ||
-        !Number.isInteger(prefix) ||
-        prefix < 0 ||
-        prefix > most ||
-        bits === ''
-      ) {
-        throw new TypeError(
-          `forwardedFor: trust[${i}] must be an address or a range, received ${inspect(entry)}`,
-        );
-      }
-      list.addSubnet(address, prefix, family);
-    }
-  });
-  return list;
 }
 
 function fieldsFor(headers: ForwardedField | readonly ForwardedField[]): ForwardedField[] {

@@ -1,0 +1,71 @@
+import type { IncomingMessage } from 'node:http';
+import { BlockList, isIP } from 'node:net';
+import { inspect, wholeNumber } from '../options.js';
+import { appTrusts, type Trusts } from './client.js';
+
+/**
+ * Whose word counts: what Express' `trust proxy` says (`'app'`), everybody's, nobody's, that of the nearest
+ * so many hops, of these addresses and ranges, or what a function decides.
+ */
+export type Trust = 'app' | boolean | number | string | readonly string[] | Trusts;
+
+/** Whether the peer at `address`, `hop` steps before us, is believed about this request. */
+export type RequestTrusts = (req: IncomingMessage, address: string, hop: number) => boolean;
+
+/**
+ * The decision that a `trust` option stands for.
+ *
+ * @throws TypeError or RangeError that names `path` when it is none.
+ */
+export function trustFor(path: string, trust: Trust): RequestTrusts {
+  if (trust === 'app') return appTrusts;
+  if (typeof trust === 'boolean') return () => trust;
+  if (typeof trust === 'function') return (_req, address, hop) => trust(address, hop);
+  if (typeof trust === 'number') {
+    wholeNumber(path, trust);
+    return (_req, _address, hop) => hop < trust;
+  }
+  const list = addressList(path, typeof trust === 'string' ? trust.split(',') : trust);
+  return (_req, address) => {
+    const family = isIP(address);
+    return family !== 0 && list.check(address, family === 6 ? 'ipv6' : 'ipv4');
+  };
+}
+
+/** The names that Express' `trust proxy` has for address ranges. */
+const RANGES: Readonly<Record<string, readonly string[]>> = {
+  loopback: ['127.0.0.0/8', '::1/128'],
+  linklocal: ['169.254.0.0/16', 'fe80::/10'],
+  uniquelocal: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'],
+};
+
+function addressList(path: string, entries: readonly string[]): BlockList {
+  if (!Array.isArray(entries)) {
+    throw new TypeError(
+      `${path} must be 'app', a boolean, a number, addresses or a function, received ${inspect(entries)}`,
+    );
+  }
+  const list = new BlockList();
+  entries.forEach((entry: unknown, i) => {
+    const text = typeof entry === 'string' ? entry.trim() : '';
+    for (const range of (Object.hasOwn(RANGES, text) ? RANGES[text] : undefined) ?? [text]) {
+      const [address = '', bits] = range.split('/');
+      const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+      const most = family === 'ipv6' ? 128 : 32;
+      const prefix = bits === undefined ? most : Number(bits);
+      if (
+        isIP(address) === 0 ||
+        !Number.isInteger(prefix) ||
+        prefix < 0 ||
+        prefix > most ||
+        bits === ''
+      ) {
+        throw new TypeError(
+          `${path}[${i}] must be an address or a range, received ${inspect(entry)}`,
+        );
+      }
+      list.addSubnet(address, prefix, family);
+    }
+  });
+  return list;
+}
