@@ -36,7 +36,7 @@ describe('connectionSettings', () => {
     ['connections', 0, 'must be a whole number of at least 1, received 0'],
     ['connections', '8', 'must be a whole number, received "8"'],
     ['keepAliveMs', 2 ** 31, 'must be a whole number from 1 to 2147483647, received 2147483648'],
-    ['http2', 1, 'must be true or false, received 1'],
+    ['http2', 1, 'must be true, false or "prior-knowledge", received 1'],
     ['maxHeaderBytes', 0, 'must be a whole number of at least 1, received 0'],
     ['tls', true, 'must be an object, received true'],
     ['tls', null, 'must be an object, received null'],

@@ -1,7 +1,7 @@
 import type { LookupAddress } from 'node:dns';
 import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import type { Dispatcher } from 'undici';
-import { flag, inspect, milliseconds, wholeNumber } from './options.js';
+import { inspect, milliseconds, wholeNumber } from './options.js';
 
 /** How an upstream is connected to. */
 export interface ConnectionOptions {
@@ -26,11 +26,12 @@ export interface ConnectionOptions {
   /** TLS towards the upstream: `ca`, `cert`, `key`, `servername`, `rejectUnauthorized` and so on. */
   readonly tls?: TlsOptions | undefined;
   /**
-   * Offers HTTP/2 to `https:` upstreams.
+   * Offers HTTP/2 to `https:` upstreams, which choose. `'prior-knowledge'` speaks nothing else, to
+   * `http:` upstreams as well (h2c).
    *
    * @default false
    */
-  readonly http2?: boolean | undefined;
+  readonly http2?: boolean | 'prior-knowledge' | undefined;
   /** An undici dispatcher (7 or 8) to send with, in place of headrace's own connections. */
   readonly dispatcher?: AnyDispatcher | undefined;
   /**
@@ -69,7 +70,7 @@ export interface ConnectionSettings {
   readonly connections: number;
   readonly keepAliveMs: number;
   readonly tls: TlsOptions | undefined;
-  readonly http2: boolean;
+  readonly http2: boolean | 'prior-knowledge';
   readonly dispatcher: AnyDispatcher | undefined;
   readonly maxHeaderBytes: number;
   /** The only addresses that may be connected to, whatever DNS says by then. */
@@ -93,7 +94,11 @@ export function connectionSettings(
   milliseconds(`${factory}: connectTimeoutMs`, connectTimeoutMs);
   wholeNumber(`${factory}: connections`, connections, 1);
   milliseconds(`${factory}: keepAliveMs`, keepAliveMs);
-  flag(`${factory}: http2`, http2);
+  if (typeof http2 !== 'boolean' && http2 !== 'prior-knowledge') {
+    throw new TypeError(
+      `${factory}: http2 must be true, false or "prior-knowledge", received ${inspect(http2)}`,
+    );
+  }
   wholeNumber(`${factory}: maxHeaderBytes`, maxHeaderBytes, 1);
   if (tls !== undefined && (typeof tls !== 'object' || tls === null)) {
     throw new TypeError(`${factory}: tls must be an object, received ${inspect(tls)}`);

@@ -157,7 +157,7 @@ describe('options', () => {
     [{ host: true }, "proxyPass: host must be 'upstream', 'client' or a host, received true"],
     [{ tls: 'ca' }, 'proxyPass: tls must be an object, received "ca"'],
     [{ tls: null }, 'proxyPass: tls must be an object, received null'],
-    [{ http2: 1 }, 'proxyPass: http2 must be true or false, received 1'],
+    [{ http2: 1 }, 'proxyPass: http2 must be true, false or "prior-knowledge", received 1'],
     [{ allowTrace: null }, 'proxyPass: allowTrace must be true or false, received null'],
     [
       { dispatcher: {} },

@@ -1,4 +1,5 @@
 import { type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http';
+import type { ServerHttp2Stream } from 'node:http2';
 import { finished, type Readable } from 'node:stream';
 import { BadResponseError, isProxyError, ModifyResponseError } from '../exchange/errors.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
@@ -83,7 +84,8 @@ export function hasUpload(req: IncomingMessage): boolean {
   const length = req.headers['content-length'];
   if (length !== undefined) return Number(length) !== 0;
   if (req.headers['transfer-encoding'] !== undefined) return true;
-  return req.httpVersionMajor === 2 && !req.complete;
+  // HTTP/2 says with the last frame of the header that nothing follows.
+  return isHttp2(req) && !req.stream.endAfterHeaders && !req.complete;
 }
 
 /** Has trailers sent behind the body. */
@@ -107,9 +109,11 @@ export function setErrorFields(
   }
 }
 
-/** Whether an answer is one of HTTP/2's compatibility API. */
-function isHttp2(res: ServerResponse): boolean {
-  return 'stream' in res;
+/** Whether a request or an answer is one of HTTP/2's compatibility API. */
+function isHttp2<T extends IncomingMessage | ServerResponse>(
+  message: T,
+): message is T & { stream: ServerHttp2Stream } {
+  return 'stream' in message;
 }
 
 /** `compression` holds back what it has until it is told to flush. */
@@ -141,8 +145,9 @@ function writeHead(res: ServerResponse, response: UpstreamResponse, length?: num
       setLine(res, lines, i);
     }
     // HTTP/2 has no reason phrases, and Node warns of each.
-    if (isHttp2(res)) res.writeHead(status);
-    else res.writeHead(status, reason);
+    if (!isHttp2(res)) res.writeHead(status, reason);
+    else if (length === 0 && !Object.hasOwn(res, 'writeHead')) res.statusCode = status;
+    else res.writeHead(status);
   } catch (cause) {
     for (let i = 0; i < lines.length; i += 2) res.removeHeader(lines[i] as string);
     throw new BadResponseError({ cause, upstream: response.upstream });
@@ -207,6 +212,8 @@ function sendStream(exchange: Exchange, stream: Readable): void {
 
 /** Breaks the connection in the middle of a body: the one way left to say that it is not whole. */
 export function breakOff(res: ServerResponse): void {
+  // Without an error, Node closes the stream with NO_ERROR, which some take for its end.
+  if (isHttp2(res)) return void res.destroy(new Error('the body is not whole'));
   const { socket } = res;
   const delimited = res.chunkedEncoding || res.hasHeader('content-length');
   // RFC 9112, 8: an orderly end would end a body that has neither length nor chunks. A reset does

@@ -1,17 +1,29 @@
-import type { LookupAddress } from 'node:dns';
-import { isIP, type Socket } from 'node:net';
-import { buildConnector, Client, type Dispatcher, Pool } from 'undici';
+import type { Socket } from 'node:net';
+import { type buildConnector, Client, type Dispatcher, Pool } from 'undici';
 import type { AnyDispatcher, ConnectionSettings } from '../connection-settings.js';
 import type { Upstream } from '../upstreams/upstream.js';
-import { lookupIn, strayed } from './pinned-lookup.js';
-import { watchSocket } from './socket-watch.js';
+import { connector } from './connector.js';
+import { Http2Connections } from './http2-connections.js';
+import { type SocketWatcher, watchSocket } from './socket-watch.js';
 
 /** What a try says to undici; `connection` is noted by the connection that takes it. */
 export interface SendOptions extends Dispatcher.DispatchOptions {
   /** The name that TLS asks for; undici takes it, though its types do not say so. */
   servername: string | undefined;
+  /** Whether sending it twice does no more than sending it once, and can be done. */
+  readonly replayable: boolean;
   /** The connection that took it; `undefined` before that, and with a dispatcher of the user's. */
-  connection: Connection | undefined;
+  connection: Carrier | undefined;
+}
+
+/** What carries a request, as far as the response has to know of it. */
+export interface Carrier extends SocketWatcher {
+  /** Requests that it has carried. */
+  served: number;
+  /** Whether it is connected: what fails then fails with that, and not while connecting. */
+  readonly isOpen: boolean;
+  /** Ends the connection under the request that it carries. */
+  cut(reason: Error): void;
 }
 
 /** The connections to one upstream, made with one set of settings. */
@@ -30,9 +42,17 @@ export function connectionsTo(upstream: Upstream, settings: ConnectionSettings):
   if (known !== undefined) return known;
   const made = settings.dispatcher
     ? borrowed(settings.dispatcher)
-    : new OwnConnections(upstream, settings);
+    : ownConnections(upstream, settings);
   upstream.connections.set(settings, made);
   return made;
+}
+
+function ownConnections(upstream: Upstream, settings: ConnectionSettings): Connections {
+  const http1 = new OwnConnections(upstream, settings);
+  const { http2 } = settings;
+  // Without TLS there is no ALPN to choose by (RFC 9113, 3.1).
+  const offered = http2 === 'prior-knowledge' || (http2 && upstream.protocol === 'https:');
+  return offered ? new Http2Connections(upstream, settings, http1) : http1;
 }
 
 class OwnConnections implements Connections {
@@ -45,7 +65,7 @@ class OwnConnections implements Connections {
   constructor(upstream: Upstream, settings: ConnectionSettings) {
     this.#upstream = upstream;
     this.#settings = settings;
-    this.#connect = connector(upstream, settings);
+    this.#connect = connector(upstream, settings, false);
     this.#pool = this.#open(1);
   }
 
@@ -70,7 +90,7 @@ class OwnConnections implements Connections {
       connections: settings.connections,
       pipelining,
       connect,
-      allowH2: settings.http2,
+      allowH2: false,
       keepAliveTimeout: settings.keepAliveMs,
       keepAliveMaxTimeout: settings.keepAliveMs,
       // undici refuses what is as long as this already.
@@ -81,14 +101,11 @@ class OwnConnections implements Connections {
 }
 
 /** One connection, which knows how much it has carried and how its socket fared. */
-class Connection extends Client {
-  /** Requests that the present socket has carried. */
+class Connection extends Client implements Carrier {
+  // All of the present socket.
   served = 0;
-  /** Whether the present socket ended with a reset. */
   wasReset = false;
-  /** The version of the response now arriving is HTTP/1 with this minor one. */
   minorVersion: number | undefined = 1;
-  /** Whether the next bytes begin a response. */
   awaitsHead = false;
 
   #socket: Socket | undefined = undefined;
@@ -104,15 +121,12 @@ class Connection extends Client {
     });
   }
 
-  /** Whether it has a socket: what fails then fails with that, and not while connecting. */
   get isOpen(): boolean {
     return this.#socket !== undefined;
   }
 
-  /** Ends the socket under the request that it carries. HTTP/2 has streams for that. */
   cut(reason: Error): void {
-    const socket: (Socket & { alpnProtocol?: string | false | null }) | undefined = this.#socket;
-    if (socket?.alpnProtocol !== 'h2') socket?.destroy(reason);
+    this.#socket?.destroy(reason);
   }
 
   override dispatch(options: SendOptions, handler: Dispatcher.DispatchHandler): boolean {
@@ -137,37 +151,4 @@ function borrowed(dispatcher: AnyDispatcher): Connections {
     dispatcher.dispatch(options, handler);
   };
   return { dispatch, dispatchFresh: dispatch, close: async () => {} };
-}
-
-function connector(upstream: Upstream, settings: ConnectionSettings): buildConnector.connector {
-  const connect = buildConnector({
-    ...settings.tls,
-    timeout: settings.connectTimeoutMs,
-    allowH2: settings.http2,
-    ...(settings.addresses && { lookup: lookupIn(settings.addresses) }),
-    ...(upstream.socketPath === undefined ? {} : { socketPath: upstream.socketPath }),
-  } as buildConnector.BuildOptions);
-  const servername = settings.tls?.servername ?? upstream.servername;
-  return (target, done) => {
-    // The name to verify is the upstream's, never one that a request's Host could choose; and SNI
-    // cannot carry addresses (RFC 6066, 3).
-    const { servername: _, ...rest } = target;
-    connect(
-      servername === '' || isIP(servername) ? rest : { ...rest, servername },
-      settings.addresses === undefined ? done : unlessStrayed(settings.addresses, done),
-    );
-  };
-}
-
-function unlessStrayed(
-  addresses: readonly LookupAddress[],
-  done: buildConnector.Callback,
-): buildConnector.Callback {
-  return (...result) => {
-    const [error, socket] = result;
-    const refusal = error === null ? strayed(socket, addresses) : undefined;
-    if (refusal === undefined) return done(...result);
-    socket?.destroy();
-    done(refusal, null);
-  };
 }

@@ -31,6 +31,7 @@ export function probe(
         headersTimeout: timeoutMs,
         bodyTimeout: timeoutMs,
         servername: upstream.protocol === 'https:' ? upstream.hostname : undefined,
+        replayable: true,
         connection: undefined,
       },
       handler,

@@ -12,8 +12,6 @@ import type { TransportSettings } from './settings.js';
 /** A request as undici takes it, and what the transport has to know about it. */
 export interface OutgoingRequest extends SendOptions {
   readonly upstream: Upstream;
-  /** Whether sending it twice does no more than sending it once, and can be done. */
-  readonly replayable: boolean;
 }
 
 /** Methods that undici takes a body for granted with. */

@@ -1,0 +1,152 @@
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { type buildConnector, type Dispatcher, errors } from 'undici';
+import type { ConnectionSettings } from '../connection-settings.js';
+import type { Upstream } from '../upstreams/upstream.js';
+import type { Connections, SendOptions } from './connections.js';
+import { connector } from './connector.js';
+import { Http2Request } from './http2-request.js';
+import { Http2Session, type SessionOwner } from './http2-session.js';
+
+/**
+ * The connections to an upstream that may speak HTTP/2. They are ours and not undici's, whose HTTP/2
+ * sends one upload at a time and loses requests at GOAWAY: see docs/decisions/048. Where the upstream
+ * chooses HTTP/1.1, or a connection is to be switched to another protocol, undici has it.
+ */
+export class Http2Connections implements Connections, SessionOwner {
+  readonly #upstream: Upstream;
+  readonly #settings: ConnectionSettings;
+  readonly #connect: buildConnector.connector;
+  readonly #http1: Connections;
+  readonly #sessions: Http2Session[] = [];
+  /** What waits for a session, in the order in which it came. */
+  readonly #queue: Http2Request[] = [];
+  /** Sessions that have been opened. */
+  #opened = 0;
+  #connecting = false;
+  #choseHttp1 = false;
+  #closing: (() => void) | undefined = undefined;
+  #closed: Promise<void> | undefined = undefined;
+
+  constructor(upstream: Upstream, settings: ConnectionSettings, http1: Connections) {
+    this.#upstream = upstream;
+    this.#settings = settings;
+    this.#connect = connector(upstream, settings, true);
+    this.#http1 = http1;
+  }
+
+  dispatch(options: SendOptions, handler: Dispatcher.DispatchHandler): void {
+    if (this.#choseHttp1 || options.upgrade) return this.#http1.dispatch(options, handler);
+    const request = new Http2Request(
+      options,
+      handler,
+      this.#upstream,
+      this.#settings.maxHeaderBytes,
+    );
+    if (this.#closed !== undefined) return request.fail(new errors.ClientClosedError());
+    this.#queue.push(request);
+    this.freed();
+  }
+
+  dispatchFresh(options: SendOptions, handler: Dispatcher.DispatchHandler): void {
+    this.#http1.dispatchFresh(options, handler);
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= new Promise<void>((resolve) => {
+      this.#closing = resolve;
+      this.#endIfIdle();
+    }).then(() => this.#http1.close());
+    return this.#closed;
+  }
+
+  opened(session: Http2Session): void {
+    session.number = ++this.#opened;
+    this.#connecting = false;
+  }
+
+  freed(): void {
+    this.#place();
+    if (this.#queue.length > 0) this.#grow();
+    else this.#endIfIdle();
+  }
+
+  closed(session: Http2Session, error: Error | undefined): void {
+    this.#sessions.splice(this.#sessions.indexOf(session), 1);
+    if (session.number === 0) this.#refuse(error ?? new errors.SocketError('other side closed'));
+    else this.freed();
+  }
+
+  takesBack(request: Http2Request): boolean {
+    request.newerThan = this.#opened;
+    this.#queue.unshift(request);
+    return true;
+  }
+
+  /** Hands on what sessions have room for. */
+  #place(): void {
+    for (let request = this.#queue[0]; request !== undefined; request = this.#queue[0]) {
+      const session = this.#sessionFor(request);
+      if (session === undefined) return;
+      this.#queue.shift();
+      session.send(request);
+    }
+  }
+
+  #sessionFor({ newerThan }: Http2Request): Http2Session | undefined {
+    return this.#sessions.find((one) => one.number > newerThan && one.room > 0);
+  }
+
+  /** Opens one more session, unless one is on its way. */
+  #grow(): void {
+    const { length } = this.#sessions.filter((one) => !one.isEnding);
+    if (this.#connecting || length >= this.#settings.connections) return;
+    this.#connecting = true;
+    const { hostname, host, protocol, port } = new URL(this.#upstream.origin);
+    this.#connect({ hostname, host, protocol, port }, (error, socket) => {
+      if (error !== null) this.#refuse(error);
+      else this.#open(socket);
+    });
+  }
+
+  #open(socket: Socket | TLSSocket): void {
+    const known = this.#settings.http2 === 'prior-knowledge';
+    const isTls = 'alpnProtocol' in socket;
+    if (isTls && socket.alpnProtocol !== 'h2') {
+      socket.destroy();
+      if (known) this.#refuse(new Error('the upstream does not speak HTTP/2'));
+      else this.#fallBack();
+      return;
+    }
+    this.#sessions.push(new Http2Session(this.#upstream.origin, socket, this.#settings, this));
+  }
+
+  /** The upstream has chosen HTTP/1.1, and is taken at its word from now on. */
+  #fallBack(): void {
+    this.#connecting = false;
+    this.#choseHttp1 = true;
+    for (const { options, handler } of this.#queue.splice(0))
+      this.#http1.dispatch(options, handler);
+    this.#endIfIdle();
+  }
+
+  /** There is no new session to be had. What can wait for one of those that are there, does. */
+  #refuse(error: Error): void {
+    this.#connecting = false;
+    const waiting = this.#queue.splice(0);
+    const canWait = this.#sessions.some((one) => !one.isEnding);
+    for (const request of waiting) {
+      request.newerThan = 0;
+      if (canWait) this.#queue.push(request);
+      else request.fail(error);
+    }
+    this.#place();
+    this.#endIfIdle();
+  }
+
+  #endIfIdle(): void {
+    if (this.#closing === undefined || this.#connecting || this.#queue.length > 0) return;
+    for (const session of this.#sessions) session.close();
+    if (this.#sessions.length === 0) this.#closing();
+  }
+}

@@ -1,0 +1,256 @@
+import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
+import { Readable } from 'node:stream';
+import { type Dispatcher, errors } from 'undici';
+import { BadResponseError, ConnectError } from '../exchange/errors.js';
+import type { Upstream } from '../upstreams/upstream.js';
+import type { Carrier, SendOptions } from './connections.js';
+import { http2Fields, lengthOf, withoutPseudo } from './http2-fields.js';
+import { cancel, onWhole } from './http2-stream.js';
+
+const { NGHTTP2_REFUSED_STREAM } = constants;
+
+/** What a stream is closed with, by Node as well, when its frames are not what they should be. */
+const UNFIT: readonly number[] = [
+  constants.NGHTTP2_PROTOCOL_ERROR,
+  constants.NGHTTP2_ENHANCE_YOUR_CALM,
+];
+
+/** Who gave the request to a session, and hears how that went. */
+export interface Http2Sender {
+  /** The stream has ended; `slow` when the upstream did not answer in time. */
+  ended(slow: boolean): void;
+  /** Whether a request that got no answer can go once more. Then it has been taken back. */
+  takesBack(request: Http2Request, lost: boolean): boolean;
+}
+
+/**
+ * One request over HTTP/2: what undici is to a handler, with a stream of `node:http2` in its place.
+ * It is its own carrier, too: what a carrier can tell of HTTP/1 does not happen here.
+ */
+export class Http2Request implements Dispatcher.DispatchController, Carrier {
+  aborted = false;
+  paused = false;
+  reason: Error | null = null;
+  rawHeaders: string[] | null = null;
+  rawTrailers: string[] | null = null;
+  // Whether to send again is decided here, where it is known what the upstream has seen.
+  served = 0;
+  wasReset = false;
+  minorVersion: number | undefined = 1;
+  awaitsHead = false;
+  readonly isOpen = true;
+  /** Only sessions that were opened after so many others will do. */
+  newerThan = 0;
+  /** How often it was sent. */
+  tries = 0;
+
+  readonly options: SendOptions;
+  readonly handler: Dispatcher.DispatchHandler;
+  readonly #upstream: Upstream;
+  readonly #maxHeaderBytes: number;
+  #sender: Http2Sender | undefined = undefined;
+  #stream: ClientHttp2Stream | undefined = undefined;
+  #timer: NodeJS.Timeout | undefined = undefined;
+  #answered = false;
+  /** The upstream has ended the stream, and it was not just cut off. */
+  #whole = false;
+  #slow = false;
+  #over = false;
+
+  constructor(
+    options: SendOptions,
+    handler: Dispatcher.DispatchHandler,
+    upstream: Upstream,
+    maxHeaderBytes: number,
+  ) {
+    this.options = options;
+    this.handler = handler;
+    this.#upstream = upstream;
+    this.#maxHeaderBytes = maxHeaderBytes;
+  }
+
+  /** Whether all that has to be sent is still there. */
+  get isUntouched(): boolean {
+    const { body } = this.options;
+    return !(body instanceof Readable) || !body.readableDidRead;
+  }
+
+  /** Opens a stream for it; false when nobody wants it any more. */
+  send(session: ClientHttp2Session, sender: Http2Sender): boolean {
+    const { options } = this;
+    options.connection = this;
+    this.#sender = sender;
+    let stream: ClientHttp2Stream;
+    try {
+      if (this.tries++ === 0) this.handler.onRequestStart?.(this, {});
+      if (this.aborted) return false;
+      stream = session.request(http2Fields(options, this.#upstream), {
+        endStream: options.body === null,
+      });
+    } catch (error) {
+      // What Node will not put into a request, nobody can send.
+      const unfit = error instanceof TypeError && new errors.InvalidArgumentError(error.message);
+      this.#settle(unfit || (error as Error));
+      return false;
+    }
+    this.#stream = stream;
+    this.#wait(options.headersTimeout as number);
+    this.#listen(stream);
+    if (options.body instanceof Readable) this.#upload(options.body, stream);
+    else if (options.body !== null) stream.end(options.body);
+    return true;
+  }
+
+  /** Never sent, or never answered. */
+  fail(error: Error): void {
+    this.#settle(error);
+  }
+
+  abort(reason: Error): void {
+    if (this.aborted) return;
+    this.aborted = true;
+    this.reason = reason;
+    this.#cancel();
+    this.#settle(reason);
+  }
+
+  pause(): void {
+    this.paused = true;
+    this.#stream?.pause();
+  }
+
+  resume(): void {
+    this.paused = false;
+    this.#stream?.resume();
+    this.#timer?.refresh();
+  }
+
+  /** Streams end by themselves; the connection is not theirs to cut. */
+  cut(): void {}
+
+  #listen(stream: ClientHttp2Stream): void {
+    onWhole(stream, () => {
+      this.#whole = true;
+    });
+    stream.on('headers', (_fields: unknown, _flags: unknown, raw: string[]) => this.#take(raw));
+    stream.once('response', (_fields: unknown, flags: number, raw: string[]) => {
+      this.#take(raw);
+      // Known at once, it makes an answer to gRPC that is no more than a status one frame, as it must be.
+      if (flags & constants.NGHTTP2_FLAG_END_STREAM) this.#finish();
+      if (!this.#over) stream.on('data', (chunk: Buffer) => this.#takeChunk(chunk));
+    });
+    stream.once('trailers', (_fields: unknown, _flags: unknown, raw: string[]) => {
+      this.rawTrailers = raw;
+    });
+    stream.once('end', () => {
+      if (this.#whole && this.#answered) this.#finish();
+    });
+    let cause: Error | undefined;
+    stream.once('error', (error: Error) => {
+      cause = error;
+    });
+    stream.once('close', () => {
+      this.#lose(stream.rstCode, cause);
+      this.#sender?.ended(this.#slow);
+    });
+  }
+
+  /** The head of a response, interim ones included. */
+  #take(raw: string[]): void {
+    if (this.#over) return;
+    const status = Number(raw[raw.indexOf(':status') + 1]);
+    this.rawHeaders = withoutPseudo(raw);
+    this.#answered ||= status >= 200;
+    try {
+      if (lengthOf(this.rawHeaders) > this.#maxHeaderBytes) throw new errors.HeadersOverflowError();
+      // undici's table of parsed fields would say of each line what all of a name say together.
+      this.handler.onResponseStart?.(this, status, {}, '');
+    } catch (error) {
+      this.#cancel();
+      this.#settle(error as Error);
+      return;
+    }
+    if (this.#answered) this.#wait(this.options.bodyTimeout as number);
+    else this.#timer?.refresh();
+  }
+
+  #takeChunk(chunk: Buffer): void {
+    if (this.#over) return;
+    this.#timer?.refresh();
+    this.handler.onResponseData?.(this, chunk);
+  }
+
+  #upload(body: Readable, stream: ClientHttp2Stream): void {
+    body.on('data', () => {
+      if (!this.#answered) this.#timer?.refresh();
+    });
+    body.once('error', (error) => {
+      this.#cancel();
+      this.#settle(error);
+    });
+    body.pipe(stream);
+  }
+
+  #cancel(): void {
+    if (this.#stream !== undefined) cancel(this.#stream);
+  }
+
+  #wait(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#expire(), ms);
+    this.#timer.unref();
+  }
+
+  #expire(): void {
+    // It is the client that keeps a paused body waiting, and it has a limit of its own.
+    if (this.paused) return;
+    const { HeadersTimeoutError, BodyTimeoutError } = errors;
+    this.#slow = !this.#answered;
+    const error = this.#answered ? new BodyTimeoutError() : new HeadersTimeoutError();
+    this.#cancel();
+    this.#settle(error);
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    clearTimeout(this.#timer);
+    this.handler.onResponseEnd?.(this, {});
+    this.#dropUpload();
+  }
+
+  /** The stream is closed, and what has come is all there will be. */
+  #lose(code: number, cause: Error | undefined): void {
+    if (this.#over) return;
+    const refused = code === NGHTTP2_REFUSED_STREAM;
+    if (!this.#answered && this.#sender?.takesBack(this, !refused)) {
+      clearTimeout(this.#timer);
+      this.#stream = undefined;
+      this.#whole = false;
+      return;
+    }
+    const error = cause ?? new Error(`the stream was reset with code ${code}`);
+    const options = { cause: error, upstream: this.#upstream };
+    // RFC 9113, 8.7: a refused stream has not been processed. It is as if it had never been sent.
+    if (refused && !this.#answered) this.#settle(new ConnectError(options));
+    else if (UNFIT.includes(code)) this.#settle(new BadResponseError(options));
+    else this.#settle(error);
+  }
+
+  #settle(error: Error): void {
+    if (this.#over) return;
+    this.#over = true;
+    clearTimeout(this.#timer);
+    this.handler.onResponseError?.(this, error);
+    this.#dropUpload();
+  }
+
+  /** What is left of the upload after the answer is nobody's any more. */
+  #dropUpload(): void {
+    const { body } = this.options;
+    if (this.#stream === undefined || !(body instanceof Readable) || body.readableEnded) return;
+    body.unpipe(this.#stream);
+    body.destroy();
+    this.#cancel();
+  }
+}

@@ -1,0 +1,23 @@
+import { type ClientHttp2Stream, constants } from 'node:http2';
+
+/**
+ * Resets a stream. Node's `close()` ends it in good order first, and half an upload would look whole to
+ * the upstream.
+ */
+export function cancel(stream: ClientHttp2Stream): void {
+  if (stream.closed) return;
+  stream._final = (done) => done();
+  stream.close(constants.NGHTTP2_CANCEL);
+}
+
+/**
+ * Calls back when the upstream has ended a stream. One that is reset with NO_ERROR in the middle of a
+ * body looks to Node's readers as if it had ended, too; but then it is closed before its end comes.
+ */
+export function onWhole(stream: ClientHttp2Stream, whole: () => void): void {
+  const push = stream.push;
+  stream.push = (chunk: unknown, encoding?: BufferEncoding) => {
+    if (chunk === null && !stream.closed) whole();
+    return push.call(stream, chunk, encoding);
+  };
+}
