@@ -105,6 +105,31 @@ describe('around', () => {
     expect(order).toEqual(['outer in', 'inner in', 'inner out', 'outer out']);
   });
 
+  it('stands outside of what is round each try, whichever comes first', async () => {
+    const order: string[] = [];
+    const noting = (name: string): Around => {
+      return (_exchange, send) => {
+        order.push(name);
+        return send();
+      };
+    };
+    const each = (name: string): Handler =>
+      function ownMiddleware(req, res, next) {
+        exchangeOf(req, res).aroundEach(noting(name));
+        next?.();
+      };
+    const upstream = await rawUpstream();
+    const twice = piece(async (_exchange, send) => {
+      (await send()).discard();
+      return send();
+    });
+    const pass = proxyPass(upstream.url);
+    closeAfter(() => pass.close());
+    const app = express().use(each('a'), each('b'), twice, piece(noting('round')), pass);
+    await request(app).get('/').expect(200);
+    expect(order).toEqual(['round', 'a', 'b', 'round', 'a', 'b']);
+  });
+
   it('gets the exchange, and may call several times', async () => {
     const upstream = await rawUpstream();
     const app = express();
@@ -321,15 +346,10 @@ describe('toJSON', () => {
     const one = await exchange('X-A: 1');
     const upstream = new Upstream('http://user:secret@localhost:3000/base');
     one.upstream = upstream;
+    const blank = { upstream, path: '/base', sentAt: 1, headAt: undefined, status: undefined };
     one.attempts.push(
-      {
-        upstream,
-        startedAt: 1,
-        headAt: undefined,
-        status: undefined,
-        error: new NoUpstreamError(),
-      },
-      { upstream, startedAt: 2, headAt: 3, status: 200, error: undefined },
+      { ...blank, startedAt: 1, error: new NoUpstreamError() },
+      { ...blank, startedAt: 2, headAt: 3, status: 200, error: undefined },
     );
     one.response = new UpstreamResponse({ status: 201, headers: { 'X-B': '2' } });
     one.settle('failed', new NoUpstreamError());

@@ -4,8 +4,12 @@ import type { ProxyError } from './errors.js';
 /** One try at an upstream. Times are of `performance.now()`. */
 export interface Attempt {
   readonly upstream: Upstream;
+  /** Path and query as the upstream got them, its own base before the request's. */
+  readonly path: string;
   /** When the try began. */
   readonly startedAt: number;
+  /** When a connection took it; what lies before was the wait for one. `undefined` when none did. */
+  sentAt: number | undefined;
   /** When the head of the response came; `undefined` when none did. */
   headAt: number | undefined;
   /** The status of the response; `undefined` when none came. */
@@ -15,10 +19,12 @@ export interface Attempt {
 }
 
 /** A try that begins now. */
-export function beginAttempt(upstream: Upstream): Attempt {
+export function beginAttempt(upstream: Upstream, path = ''): Attempt {
   return {
     upstream,
+    path,
     startedAt: performance.now(),
+    sentAt: undefined,
     headAt: undefined,
     status: undefined,
     error: undefined,

@@ -9,6 +9,7 @@ import { HeaderOverlay } from './header-overlay.js';
 import type { Identity } from './identity.js';
 import type { KeptUpload } from './kept-upload.js';
 import { logLine } from './log-line.js';
+import { notify } from './notify.js';
 import { Outcome, type OutcomeType } from './outcome.js';
 import type { UpstreamResponse } from './upstream-response.js';
 
@@ -57,6 +58,12 @@ export class Exchange {
   readonly headers: HeaderOverlay;
   /** Who the client has proved to be; `undefined` until `authenticate()` has let it through. */
   identity: Identity | undefined = undefined;
+  /** The client's address, as far as it is believed; `accessLog()` looks for it while it can be found. */
+  clientAddress: string | undefined = undefined;
+  /** The name of this request in logs, on both sides; `requestId()` makes or accepts it. */
+  requestId: string | undefined = undefined;
+  /** The trace that the request belongs to; `tracing()` knows. */
+  traceId: string | undefined = undefined;
   /** Where the request goes. `loadBalancer()`, `proxyPass(target)` or your own middleware sets it. */
   upstream: Upstream | undefined = undefined;
   /** The pool that chose the upstream; `retry()` asks it for another. */
@@ -130,6 +137,7 @@ export class Exchange {
   #method: string | undefined = undefined;
   #path: string | undefined = undefined;
   readonly #wrappers: Around[] = [];
+  #innermost = 0;
   readonly #edits: ResponseEdit[] = [];
   #editsRun = 0;
   #fallbacks: FailureHandler[] | undefined = undefined;
@@ -173,7 +181,14 @@ export class Exchange {
 
   /** Registers a wrapper round the upstream call. The first registered is the outermost. */
   around(wrapper: Around): void {
+    if (this.#innermost === 0) this.#wrappers.push(wrapper);
+    else this.#wrappers.splice(-this.#innermost, 0, wrapper);
+  }
+
+  /** Registers a wrapper round every single try: inside all those of `around()`, wherever its piece stands. */
+  aroundEach(wrapper: Around): void {
     this.#wrappers.push(wrapper);
+    this.#innermost += 1;
   }
 
   /** Registers an edit of the response. Edits run in the order in which they were registered. */
@@ -378,18 +393,4 @@ function onAnswerClosed(this: ServerResponse): void {
   }
   exchange.response?.discard();
   exchange.inFlight?.abandon();
-}
-
-/** A listener that throws must not take the request, let alone the process, with it. */
-function notify(listener: (exchange: Exchange) => void, exchange: Exchange): void {
-  try {
-    listener(exchange);
-  } catch (error) {
-    const detail = String(error instanceof Error ? error.stack : error);
-    process.emitWarning('A listener of exchange.onOutcome() threw', {
-      type: 'HeadraceWarning',
-      code: 'HEADRACE_LISTENER',
-      detail,
-    });
-  }
 }

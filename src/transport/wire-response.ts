@@ -83,7 +83,7 @@ export class WireResponse
     this.#body = new WireBody(exchange, settings.bodyTimeoutMs, this);
     this.#settle = settle;
     this.#again = again;
-    this.attempt = beginAttempt(request.upstream);
+    this.attempt = beginAttempt(request.upstream, request.path);
     exchange.attempts.push(this.attempt);
     request.upstream.requests += 1;
     exchange.inFlight = this;
@@ -101,14 +101,12 @@ export class WireResponse
     if (this.#over) throw new ClientClosedError();
     this.#controller = controller;
     this.#body.begin(controller);
+    this.attempt.sentAt = performance.now();
     const { connection } = this.#request;
-    if (connection === undefined) {
-      this.#reused = true;
-    } else {
-      this.#reused = connection.served++ > 0;
-      connection.awaitsHead = true;
-      connection.minorVersion = 1;
-    }
+    this.#reused = connection === undefined || connection.served++ > 0;
+    if (connection === undefined) return;
+    connection.awaitsHead = true;
+    connection.minorVersion = 1;
   }
 
   onResponseStart(
