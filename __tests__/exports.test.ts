@@ -14,6 +14,7 @@ describe('the public door', () => {
       'ClientClosedError',
       'ConnectError',
       'ConnectTimeoutError',
+      'ForbiddenError',
       'ForbiddenTargetError',
       'HeaderList',
       'HeadersTimeoutError',
@@ -30,6 +31,7 @@ describe('the public door', () => {
       'Upstream',
       'UpstreamPool',
       'UpstreamResponse',
+      'addressList',
       'attach',
       'circuitBreaker',
       'concurrencyLimit',
@@ -72,7 +74,9 @@ describe('the public door', () => {
       headrace;
     const { reverseProxy, rewriteCookies, rewriteRedirects, rewriteUrl } = headrace;
     const { sendResponse, stripHopHeaders } = headrace;
+    const { addressList } = headrace;
     const handlers = {
+      addressList: addressList({ deny: [] }),
       concurrencyLimit: concurrencyLimit({ limit: 1 }),
       fallback: fallback(() => undefined),
       forwardedFor: forwardedFor(),

@@ -220,6 +220,18 @@ describe('the examples of the README come out as they say', () => {
     expect(backend.seen).toHaveLength(5);
   });
 
+  it('addressList', async () => {
+    const { url, backend } = await start('addressList');
+    for (const [address, status] of [
+      ['10.1.2.3', 200],
+      ['10.6.6.6', 403],
+      ['192.0.2.1', 403],
+    ] as const) {
+      await request(url).get('/').set('X-Forwarded-For', address).expect(status);
+    }
+    expect(backend.seen).toHaveLength(1);
+  });
+
   it('proxyStatus', async () => {
     const { url } = await start('proxyStatus', { answer: (_req, res) => res.writeHead(404).end() });
     const answered = await request(url).get('/');

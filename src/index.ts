@@ -13,6 +13,7 @@ export {
   ClientClosedError,
   ConnectError,
   ConnectTimeoutError,
+  ForbiddenError,
   ForbiddenTargetError,
   HeadersTimeoutError,
   isProxyError,
@@ -42,7 +43,9 @@ export { HeaderList, type HeadersInit } from './exchange/header-list.js';
 export type { HeaderOverlay } from './exchange/header-overlay.js';
 export type { Identity } from './exchange/identity.js';
 export type { Outcome, OutcomeType } from './exchange/outcome.js';
+export type { Trust } from './exchange/trust.js';
 export { type ResponseInit, UpstreamResponse } from './exchange/upstream-response.js';
+export { type AddressListOptions, addressList } from './pieces/address-list.js';
 export {
   type CallResult,
   type CircuitBreaker,

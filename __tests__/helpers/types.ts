@@ -96,6 +96,7 @@ function statusOf(error: headrace.ProxyErrorCode): number {
       return 503;
     case headrace.ProxyErrorCode.ERR_PROXY_BODY_TOO_LARGE:
       return 413;
+    case 'ERR_PROXY_FORBIDDEN':
     case headrace.ProxyErrorCode.ERR_PROXY_FORBIDDEN_TARGET:
       return 403;
     case 'ERR_PROXY_UNAUTHORIZED':

@@ -16,6 +16,7 @@ export const ProxyErrorCode = {
   ERR_PROXY_BODY_TOO_LARGE: 'ERR_PROXY_BODY_TOO_LARGE',
   ERR_PROXY_UNAUTHORIZED: 'ERR_PROXY_UNAUTHORIZED',
   ERR_PROXY_AUTH_UNAVAILABLE: 'ERR_PROXY_AUTH_UNAVAILABLE',
+  ERR_PROXY_FORBIDDEN: 'ERR_PROXY_FORBIDDEN',
   ERR_PROXY_FORBIDDEN_TARGET: 'ERR_PROXY_FORBIDDEN_TARGET',
   ERR_PROXY_LOOP: 'ERR_PROXY_LOOP',
   ERR_PROXY_BAD_REQUEST: 'ERR_PROXY_BAD_REQUEST',
@@ -207,6 +208,15 @@ export class AuthUnavailableError extends ProxyError {
   declare readonly code: 'ERR_PROXY_AUTH_UNAVAILABLE';
   constructor(options?: ProxyErrorOptions) {
     super('ERR_PROXY_AUTH_UNAVAILABLE', 503, 'Credentials cannot be checked right now', options);
+  }
+}
+
+/** 403: this client may not pass, or not with this request. Why is in `cause` alone. */
+export class ForbiddenError extends ProxyError {
+  override readonly name = 'ForbiddenError';
+  declare readonly code: 'ERR_PROXY_FORBIDDEN';
+  constructor(options?: ProxyErrorOptions) {
+    super('ERR_PROXY_FORBIDDEN', 403, 'This request is not allowed', options);
   }
 }
 

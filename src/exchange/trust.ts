@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 import { inspect, wholeNumber } from '../options.js';
-import { appTrusts, type Trusts } from './client.js';
+import { appTrusts, clientAddress, peerAddress, type Trusts } from './client.js';
 
 /**
  * Whose word counts: what Express' `trust proxy` says (`'app'`), everybody's, nobody's, that of the nearest
@@ -32,8 +32,21 @@ export function trustFor(path: string, trust: Trust): RequestTrusts {
   };
 }
 
+/** The client's address, as far as those on the way are believed; `undefined` when it is none. */
+export function trustedAddress(req: IncomingMessage, trusts: RequestTrusts): string | undefined {
+  if (req.headers['x-forwarded-for'] === undefined) return peerAddress(req);
+  const address = clientAddress(req, (one, hop) => trusts(req, one, hop));
+  return address !== undefined && isIP(address) !== 0 ? address : undefined;
+}
+
+/** Whether the peer itself is believed. */
+export function trustsPeer(req: IncomingMessage, trusts: RequestTrusts): boolean {
+  const peer = peerAddress(req);
+  return peer !== undefined && trusts(req, peer, 0);
+}
+
 /** The names that Express' `trust proxy` has for address ranges. */
-const RANGES: Readonly<Record<string, readonly string[]>> = {
+export const RANGES: Readonly<Record<string, readonly string[]>> = {
   loopback: ['127.0.0.0/8', '::1/128'],
   linklocal: ['169.254.0.0/16', 'fe80::/10'],
   uniquelocal: ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', 'fc00::/7'],

@@ -85,6 +85,7 @@ const TYPES: Readonly<Record<ProxyErrorCode, string>> = {
   ERR_PROXY_BODY_TOO_LARGE: 'http_request_error',
   ERR_PROXY_UNAUTHORIZED: 'http_request_denied',
   ERR_PROXY_AUTH_UNAVAILABLE: 'proxy_internal_error',
+  ERR_PROXY_FORBIDDEN: 'http_request_denied',
   ERR_PROXY_FORBIDDEN_TARGET: 'http_request_denied',
   ERR_PROXY_LOOP: 'proxy_loop_detected',
   ERR_PROXY_BAD_REQUEST: 'http_request_error',

@@ -171,7 +171,7 @@ function textRule(text: string): NameRule | AddressRule | undefined {
 }
 
 /** `::ffff:10.0.0.0/104` is compared as `10.0.0.0/8`, since that is what its addresses are. */
-function unmapped(range: string): string {
+export function unmapped(range: string): string {
   const [address = '', bits = '128'] = range.split('/');
   const face = facesOf(address)[0] as string;
   if (isIP(address) === isIP(face) || Number(bits) < 96) return range;
