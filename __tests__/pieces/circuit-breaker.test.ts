@@ -10,6 +10,7 @@ import {
   exchangeOf,
   type Handler,
   loadBalancer,
+  modifyResponse,
   OverloadedError,
   type ProxyError,
   type ProxyPassOptions,
@@ -713,6 +714,61 @@ describe('the fallback of a breaker', () => {
     expect(states).toEqual(['open']);
     expect(await ask(1)).toEqual(['203 stale']);
     expect(exchanges.at(-1)?.degraded?.code).toBe('ERR_PROXY_CIRCUIT_OPEN');
+  });
+
+  it('answers where the balancer has nothing but open circuits to choose from, and is edited', async () => {
+    const upstream = await moody('reset');
+    const edit = modifyResponse((response) => response.headers.set('X-Edited', 'yes'));
+    const { ask, port, pool, exchanges, clock, circuits } = await guarded([upstream], {
+      breaker: { fallback: { status: 203, body: 'stale' } },
+      after: [edit],
+    });
+    expect(await ask(4)).toEqual(Array(4).fill('203 stale'));
+    expect(pool.eligible).toEqual([]);
+    const answer = await rawRequest(port, GET);
+    expect([answer.status, answer.body, answer.header('x-edited')]).toEqual([203, 'stale', 'yes']);
+    expect(exchanges.at(-1)?.degraded?.code).toBe('ERR_PROXY_CIRCUIT_OPEN');
+    expect(upstream.seen).toBe(4);
+    expect(pool.stats()[0]?.inFlight).toBe(0);
+    upstream.mood = OK;
+    clock.advance(10_000);
+    expect(await ask(1)).toEqual(['200 ok']);
+    expect(circuits()).toEqual(['closed']);
+  });
+
+  it('is not needed for the refusal: a pipeline without a breaker shares what another one knows', async () => {
+    const upstream = await moody('reset');
+    const { ask, pool } = await guarded([upstream]);
+    await ask(4);
+    const { errors, record } = recording();
+    const { port } = await gateway(
+      'express 5',
+      loadBalancer({ upstreams: pool }),
+      proxyPass(),
+      record,
+    );
+    const answer = await rawRequest(port, GET);
+    expect([answer.status, answer.header('retry-after')]).toEqual([503, '10']);
+    expect([errors[0]?.code, upstream.seen]).toEqual(['ERR_PROXY_CIRCUIT_OPEN', 4]);
+  });
+
+  it('lets a call pass whose circuit has become due since the balancer looked', async () => {
+    const upstream = await moody('reset');
+    let wait = false;
+    const { ask, clock, pool, states } = await guarded([upstream], {
+      before: [
+        (_req, _res, next) => {
+          if (wait) clock.advance(10_000);
+          next();
+        },
+      ],
+    });
+    await ask(4);
+    upstream.mood = OK;
+    wait = true;
+    expect(await ask(1)).toEqual(['200 ok']);
+    expect(states).toEqual(['open', 'half-open', 'closed']);
+    expect(pool.stats()[0]?.inFlight).toBe(0);
   });
 
   it('names another upstream, which the circuit of a route does not stand in the way of', async () => {

@@ -128,6 +128,14 @@ export class Exchange {
   inFlight: InFlight | undefined = undefined;
 
   /**
+   * Why the upstream that it was given is not to be asked, should nobody find another one: the error is
+   * the call's, so that whatever wraps the call, and every fallback, hears of it.
+   *
+   * @internal
+   */
+  refusal: ProxyError | undefined = undefined;
+
+  /**
    * What went to `next(err)`, until a later answer of an upstream makes up for it.
    *
    * @internal

@@ -168,6 +168,7 @@ async function sendGuarded(
   for (const refused: Upstream[] = []; turn === REFUSED; turn = circuit.admit()) {
     circuit = otherCircuit(exchange, circuit, refused, policy);
   }
+  if (exchange.refusal !== undefined) takeBack(exchange);
   if (circuit.state !== 'closed') freeAtTheEnd(exchange, circuit, turn);
   let response: UpstreamResponse;
   try {
@@ -178,6 +179,12 @@ async function sendGuarded(
   }
   circuit.settle(turn, verdictOn(response, policy));
   return response;
+}
+
+/** What was open when the balancer looked lets a call pass now. */
+function takeBack(exchange: Exchange): void {
+  exchange.refusal = undefined;
+  exchange.lease(exchange.upstream);
 }
 
 function circuitOf(exchange: Exchange, { circuits, keyOf }: Policy): Circuit | undefined {

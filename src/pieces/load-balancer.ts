@@ -1,4 +1,4 @@
-import { exchangeOf, type Handler } from '../exchange/exchange.js';
+import { type Exchange, exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
 import { known } from '../options.js';
 import { fail } from '../transport/deliver.js';
 import { probe } from '../transport/probe.js';
@@ -49,7 +49,7 @@ export function loadBalancer(options: LoadBalancerOptions): LoadBalancer {
     exchange.upstream = stuck === undefined ? pool.pick(exchange) : pool.give(exchange, stuck);
     if (sticky !== undefined) exchange.onResponse(sticky.edit);
     if (exchange.upstream !== undefined) next?.();
-    else fail(exchange, pool.refusal(), next, { resume: () => next?.() });
+    else refuse(exchange, pool, next);
   };
   return Object.assign(handler, {
     upstreams: pool,
@@ -57,6 +57,20 @@ export function loadBalancer(options: LoadBalancerOptions): LoadBalancer {
       if (!shared) await pool.close();
     },
   });
+}
+
+/**
+ * Nothing can be chosen. Where that is so because circuits are open, the call fails and not the choice: a
+ * breaker that stands behind has a fallback for it.
+ */
+function refuse(exchange: Exchange, pool: UpstreamPool, next: Next | undefined): void {
+  const error = pool.refusal();
+  if (error.upstream === undefined || next === undefined) {
+    return fail(exchange, error, next, { resume: () => next?.() });
+  }
+  exchange.refusal = error;
+  exchange.upstream = error.upstream;
+  next();
 }
 
 /** What belongs to a pool is said where the pool is made: two pipelines could differ over it. */

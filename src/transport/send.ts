@@ -20,7 +20,8 @@ export function send(exchange: Exchange, settings: TransportSettings): Promise<U
 /** One try: resolves at the head of the response. */
 function sendOnce(exchange: Exchange, settings: TransportSettings): Promise<UpstreamResponse> {
   return new Promise((resolve, reject) => {
-    const { upstream } = exchange;
+    const { upstream, refusal } = exchange;
+    if (refusal !== undefined && refusal.upstream === upstream) throw refusal;
     if (upstream === undefined) {
       throw new NoTargetError(
         'proxyPass: nothing says where to send the request: ' +

@@ -68,8 +68,11 @@ export function halfOpenDue(upstreams: readonly Upstream[]): void {
 /** Why none of these can be chosen: with open circuits among them, for as long as the first of them waits. */
 export function refusalOf(upstreams: readonly Upstream[]): ProxyError {
   let waitMs = Number.POSITIVE_INFINITY;
+  let first: Upstream | undefined;
   for (const upstream of upstreams) {
-    if (upstream.bars.has('open')) waitMs = Math.min(waitMs, upstream.circuitWaitMs);
+    if (!upstream.bars.has('open') || upstream.circuitWaitMs >= waitMs) continue;
+    first = upstream;
+    waitMs = upstream.circuitWaitMs;
   }
-  return waitMs === Number.POSITIVE_INFINITY ? new NoUpstreamError() : circuitOpenError(waitMs);
+  return first === undefined ? new NoUpstreamError() : circuitOpenError(waitMs, first);
 }
