@@ -25,6 +25,8 @@ describe('the public door', () => {
       'OverloadedError',
       'ProxyError',
       'ProxyErrorCode',
+      'RateLimitStoreError',
+      'RateLimitedError',
       'ResetError',
       'UnauthorizedError',
       'UpgradeError',
@@ -52,6 +54,7 @@ describe('the public door', () => {
       'proxyPass',
       'proxyStatus',
       'random',
+      'rateLimiter',
       'retry',
       'reverseProxy',
       'rewriteCookies',
@@ -69,7 +72,7 @@ describe('the public door', () => {
   });
 
   it('names handlers after their factories, as stack traces show them', () => {
-    const { concurrencyLimit } = headrace;
+    const { concurrencyLimit, rateLimiter } = headrace;
     const { fallback, forwardedFor, loadBalancer, modifyResponse, proxyErrors, proxyPass } =
       headrace;
     const { reverseProxy, rewriteCookies, rewriteRedirects, rewriteUrl } = headrace;
@@ -84,6 +87,7 @@ describe('the public door', () => {
       modifyResponse: modifyResponse(() => {}),
       proxyErrors: proxyErrors(),
       proxyPass: proxyPass(),
+      rateLimiter: rateLimiter(),
       reverseProxy: reverseProxy('http://a'),
       rewriteCookies: rewriteCookies({}),
       rewriteRedirects: rewriteRedirects(),

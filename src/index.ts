@@ -25,6 +25,8 @@ export {
   ProxyError,
   ProxyErrorCode,
   type ProxyErrorOptions,
+  RateLimitedError,
+  RateLimitStoreError,
   ResetError,
   UnauthorizedError,
   UpgradeError,
@@ -85,6 +87,11 @@ export {
 } from './pieces/proxy-pass.js';
 export { type ProxyStatusOptions, proxyStatus } from './pieces/proxy-status.js';
 export {
+  type RateLimiter,
+  type RateLimiterOptions,
+  rateLimiter,
+} from './pieces/rate-limiter.js';
+export {
   type RetryBackoffOptions,
   type RetryBudgetOptions,
   type RetryOptions,
@@ -122,6 +129,7 @@ export type {
   UpstreamPoolEvents,
   UpstreamPoolOptions,
 } from './upstreams/pool-options.js';
+export type { PerRequest, RateLimitInfo, RateLimitStore } from './upstreams/rate-limit.js';
 export type { UpstreamStats } from './upstreams/stats.js';
 export type { StickyOptions } from './upstreams/sticky.js';
 export {

@@ -48,6 +48,8 @@ describe('fieldInfo', () => {
     ['WWW-Authenticate', 'www-authenticate', LIST],
     ['Server-Timing', 'server-timing', LIST],
     ['Via', 'via', LIST],
+    ['RateLimit', 'ratelimit', LIST],
+    ['RateLimit-Policy', 'ratelimit-policy', LIST],
     ['Server', 'server', PLAIN],
     ['Trailers', 'trailers', PLAIN],
   ])('knows %s', (spelling, lower, flags) => {

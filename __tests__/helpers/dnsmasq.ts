@@ -2,14 +2,14 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { Resolver } from 'node:dns/promises';
 import { once } from 'node:events';
-import { accessSync, constants } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
+import { findProgram } from './programs.js';
 import { closeAfter } from './servers.js';
 
 /** The DNS server that the tests start; `undefined` where it is not installed. */
-export const dnsmasq = find('dnsmasq');
+export const dnsmasq = findProgram('dnsmasq');
 
 /** A DNS server of a test's own, which knows what it is told and nothing else. */
 export interface DnsServer {
@@ -102,19 +102,4 @@ async function freePort(): Promise<number> {
   const { port } = socket.address();
   socket.close();
   return port;
-}
-
-/** It is a daemon's binary, which a user's path may leave out. */
-function find(name: string): string | undefined {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin'];
-  return folders.map((folder) => join(folder, name)).find(isExecutable);
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

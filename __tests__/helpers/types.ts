@@ -93,7 +93,10 @@ function statusOf(error: headrace.ProxyErrorCode): number {
     case 'ERR_PROXY_CIRCUIT_OPEN':
     case 'ERR_PROXY_OVERLOADED':
     case 'ERR_PROXY_AUTH_UNAVAILABLE':
+    case 'ERR_PROXY_RATE_LIMIT_STORE':
       return 503;
+    case 'ERR_PROXY_RATE_LIMITED':
+      return 429;
     case headrace.ProxyErrorCode.ERR_PROXY_BODY_TOO_LARGE:
       return 413;
     case 'ERR_PROXY_FORBIDDEN':

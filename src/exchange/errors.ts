@@ -13,6 +13,8 @@ export const ProxyErrorCode = {
   ERR_PROXY_NO_UPSTREAM: 'ERR_PROXY_NO_UPSTREAM',
   ERR_PROXY_CIRCUIT_OPEN: 'ERR_PROXY_CIRCUIT_OPEN',
   ERR_PROXY_OVERLOADED: 'ERR_PROXY_OVERLOADED',
+  ERR_PROXY_RATE_LIMITED: 'ERR_PROXY_RATE_LIMITED',
+  ERR_PROXY_RATE_LIMIT_STORE: 'ERR_PROXY_RATE_LIMIT_STORE',
   ERR_PROXY_BODY_TOO_LARGE: 'ERR_PROXY_BODY_TOO_LARGE',
   ERR_PROXY_UNAUTHORIZED: 'ERR_PROXY_UNAUTHORIZED',
   ERR_PROXY_AUTH_UNAVAILABLE: 'ERR_PROXY_AUTH_UNAVAILABLE',
@@ -178,6 +180,24 @@ export class OverloadedError extends ProxyError {
   declare readonly code: 'ERR_PROXY_OVERLOADED';
   constructor(options?: ProxyErrorOptions) {
     super('ERR_PROXY_OVERLOADED', 503, 'Too many requests are under way', options);
+  }
+}
+
+/** 429, or the status that was asked for: too many requests of one client. Carries `Retry-After`. */
+export class RateLimitedError extends ProxyError {
+  override readonly name = 'RateLimitedError';
+  declare readonly code: 'ERR_PROXY_RATE_LIMITED';
+  constructor(options?: ProxyErrorOptions, status = 429) {
+    super('ERR_PROXY_RATE_LIMITED', status, 'Too many requests have come from you', options);
+  }
+}
+
+/** 503: where requests are counted, nobody answers. */
+export class RateLimitStoreError extends ProxyError {
+  override readonly name = 'RateLimitStoreError';
+  declare readonly code: 'ERR_PROXY_RATE_LIMIT_STORE';
+  constructor(options?: ProxyErrorOptions) {
+    super('ERR_PROXY_RATE_LIMIT_STORE', 503, 'Requests cannot be counted now', options);
   }
 }
 

@@ -79,6 +79,8 @@ const LIST_FIELDS: readonly string[] = [
   'www-authenticate',
   'server-timing',
   'via',
+  'ratelimit',
+  'ratelimit-policy',
 ];
 
 const ODD_CHARACTERS = /[^a-z0-9-]/;

@@ -82,6 +82,8 @@ const TYPES: Readonly<Record<ProxyErrorCode, string>> = {
   ERR_PROXY_NO_UPSTREAM: 'destination_unavailable',
   ERR_PROXY_CIRCUIT_OPEN: 'destination_unavailable',
   ERR_PROXY_OVERLOADED: 'connection_limit_reached',
+  ERR_PROXY_RATE_LIMITED: 'http_request_denied',
+  ERR_PROXY_RATE_LIMIT_STORE: 'proxy_internal_error',
   ERR_PROXY_BODY_TOO_LARGE: 'http_request_error',
   ERR_PROXY_UNAUTHORIZED: 'http_request_denied',
   ERR_PROXY_AUTH_UNAVAILABLE: 'proxy_internal_error',

@@ -1,0 +1,119 @@
+import { callable, flag, inspect, known, milliseconds, oneOf, wholeNumber } from '../options.js';
+import type { RateLimiterOptions } from '../pieces/rate-limiter.js';
+import type { RateLimitStore } from './rate-limit.js';
+
+const OPTIONS = [
+  'windowMs',
+  'limit',
+  'max',
+  'message',
+  'statusCode',
+  'handler',
+  'standardHeaders',
+  'legacyHeaders',
+  'headers',
+  'identifier',
+  'retryAfter',
+  'requestPropertyName',
+  'keyGenerator',
+  'ipv6Subnet',
+  'skip',
+  'skipFailedRequests',
+  'skipSuccessfulRequests',
+  'requestWasSuccessful',
+  'store',
+  'storeTimeoutMs',
+  'passOnStoreError',
+  'validate',
+  'logger',
+] as const satisfies readonly (keyof RateLimiterOptions)[];
+
+const FLAGS = [
+  'legacyHeaders',
+  'headers',
+  'skipFailedRequests',
+  'skipSuccessfulRequests',
+  'passOnStoreError',
+] as const;
+
+const FUNCTIONS = ['handler', 'keyGenerator', 'skip', 'requestWasSuccessful'] as const;
+
+/** What would break a quoted string of a structured field (RFC 9651, 3.3.3), or have no place in one. */
+const UNQUOTABLE = /[^\x20-\x7e]|["\\]/;
+
+/** Throws unless every option is what it should be; express-rate-limit would only print some of it. */
+export function checkRateLimit(factory: string, options: RateLimiterOptions): void {
+  known(factory, options, OPTIONS);
+  const at = (name: keyof RateLimiterOptions): string => `${factory}: ${name}`;
+  for (const name of FLAGS) if (options[name] !== undefined) flag(at(name), options[name]);
+  for (const name of FUNCTIONS) if (options[name] !== undefined) callable(at(name), options[name]);
+  for (const name of ['limit', 'max'] as const) {
+    if (!isDecided(options[name])) wholeNumber(at(name), options[name] as number);
+  }
+  if (!isDecided(options.retryAfter)) wholeNumber(at('retryAfter'), options.retryAfter as number);
+  if (options.statusCode !== undefined) wholeNumber(at('statusCode'), options.statusCode, 400, 599);
+  if (options.storeTimeoutMs !== undefined)
+    milliseconds(at('storeTimeoutMs'), options.storeTimeoutMs);
+  checkMethods(at('logger'), options.logger, ['error', 'warn']);
+  checkMethods(at('store'), options.store, ['increment', 'decrement', 'resetKey']);
+  const { windowMs = 60_000, store } = options;
+  // Counting in this process needs a timer as long as the window; elsewhere, there is no such bound.
+  if (store === undefined || store.localKeys === true) milliseconds(at('windowMs'), windowMs);
+  else wholeNumber(at('windowMs'), windowMs, 1);
+  checkFields(options, at);
+  checkSubnet(at('ipv6Subnet'), options);
+}
+
+/** Whether an option is left out, or decided for each request. */
+function isDecided(option: unknown): boolean {
+  return option === undefined || typeof option === 'function';
+}
+
+function checkMethods(path: string, value: object | undefined, names: readonly string[]): void {
+  if (value === undefined) return;
+  const methods = value as Readonly<Record<string, unknown>> | null;
+  const missing = names.find((name) => typeof methods?.[name] !== 'function');
+  if (missing !== undefined) {
+    throw new TypeError(`${path} must have a method ${missing}, received ${inspect(value)}`);
+  }
+}
+
+/** A mistake that another copy of this module does not see; it does no worse than to go unseen. */
+const taken = new WeakSet<RateLimitStore>();
+
+/** Throws where two limiters count in one store: they would disagree about windows, and count twice. */
+export function claimStore(path: string, { store, validate }: RateLimiterOptions): void {
+  if (store === undefined) return;
+  const allowed = typeof validate === 'object' ? validate.unsharedStore : validate;
+  if (taken.has(store) && allowed !== false) {
+    throw new TypeError(
+      `${path} counts for another limiter already, give each one of its own (with a prefix of its own)`,
+    );
+  }
+  taken.add(store);
+}
+
+function checkFields(
+  { standardHeaders, identifier, requestPropertyName }: RateLimiterOptions,
+  at: (name: keyof RateLimiterOptions) => string,
+): void {
+  if (standardHeaders !== undefined && typeof standardHeaders !== 'boolean') {
+    oneOf(at('standardHeaders'), standardHeaders, ['draft-6', 'draft-7', 'draft-8']);
+  }
+  if (!isDecided(identifier) && (typeof identifier !== 'string' || UNQUOTABLE.test(identifier))) {
+    const wanted = 'printable characters without quotes';
+    throw new TypeError(`${at('identifier')} must be ${wanted}, received ${inspect(identifier)}`);
+  }
+  if (requestPropertyName !== undefined && typeof requestPropertyName !== 'string') {
+    const received = inspect(requestPropertyName);
+    throw new TypeError(`${at('requestPropertyName')} must be a name, received ${received}`);
+  }
+}
+
+function checkSubnet(path: string, { ipv6Subnet, keyGenerator }: RateLimiterOptions): void {
+  if (isDecided(ipv6Subnet) ? ipv6Subnet === undefined : ipv6Subnet === false) return;
+  if (keyGenerator !== undefined) {
+    throw new TypeError(`${path} has no effect beside keyGenerator, leave one of them out`);
+  }
+  if (!isDecided(ipv6Subnet)) wholeNumber(path, ipv6Subnet as number, 32, 64);
+}
