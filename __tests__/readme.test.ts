@@ -107,6 +107,18 @@ describe('the examples of the README come out as they say', () => {
     expect(backend.seen.map((seen) => seen.url)).toEqual(['/users?page=2', '/health']);
   });
 
+  it('rateLimiter', async () => {
+    const { url } = await start('rateLimiter');
+    const answers = [];
+    for (let i = 0; i < 3; i++) answers.push(await request(url).get('/'));
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 429]);
+    expect(answers[2]?.headers).toMatchObject({
+      ratelimit: expect.stringMatching(/^"2-in-1min"; r=0; t=\d+$/),
+      'ratelimit-policy': expect.stringMatching(/^"2-in-1min"; q=2; w=60; pk=:[\w=]+:$/),
+      'retry-after': expect.stringMatching(/^\d+$/),
+    });
+  });
+
   it('loadBalancer', async () => {
     const { url, backend, second } = await start('loadBalancer');
     const answers = [await request(url).get('/'), await request(url).get('/')];

@@ -89,6 +89,11 @@ describe('rateLimiter', () => {
       { ipv6Subnet: 64, keyGenerator: () => 'a' },
       'ipv6Subnet has no effect beside keyGenerator, leave one of them out',
     ],
+    [
+      { trust: 'loopback', keyGenerator: () => 'a' },
+      'trust has no effect beside keyGenerator, leave one of them out',
+    ],
+    [{ trust: 'me' }, 'trust[0] must be an address or a range, received "me"'],
     [{ store: {} }, 'store must have a method increment, received an object []'],
     [{ store: null }, 'store must have a method increment, received null'],
     [
@@ -235,6 +240,19 @@ describe('rateLimiter', () => {
       const keyFor = await trusting();
       expect(await keyFor(from)).toBe(key);
     });
+
+    it.each(frameworks)(
+      'behind a proxy are known by what it says where it is trusted, in %s',
+      async (framework) => {
+        const { port } = await gateway(framework, limiterOf({ limit: 1, trust: 'loopback' }), ok);
+        const seen = [];
+        for (const from of ['203.0.113.1', '203.0.113.2', '6.6.6.6, 203.0.113.1']) {
+          const headers = [`X-Forwarded-For: ${from}`];
+          seen.push((await rawRequest(port, request('GET /', headers))).status);
+        }
+        expect(seen).toEqual([200, 200, 429]);
+      },
+    );
 
     it('can be told apart by more or less of an IPv6 address', async () => {
       const address = '2001:db8:1:2ff::1';

@@ -3,6 +3,7 @@ import type { Request, Response } from 'express';
 import { MemoryStore, type Options, rateLimit } from 'express-rate-limit';
 import { RateLimitedError } from '../exchange/errors.js';
 import { exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
+import { type RequestTrusts, type Trust, trustFor } from '../exchange/trust.js';
 import { UpstreamResponse } from '../exchange/upstream-response.js';
 import { inspect } from '../options.js';
 import { deliver, fail } from '../transport/deliver.js';
@@ -67,7 +68,14 @@ export interface RateLimiterOptions {
    * @default 'rateLimit'
    */
   readonly requestPropertyName?: string | undefined;
-  /** Who is counted together; the client's address when it is not given. */
+  /**
+   * Whose word about the client's address counts: what Express' `trust proxy` says (`'app'`), or any other
+   * that `forwardedFor()` takes.
+   *
+   * @default 'app'
+   */
+  readonly trust?: Trust | undefined;
+  /** Who is counted together, in place of a client's address. */
   readonly keyGenerator?: PerRequest<string> | undefined;
   /**
    * Bits of an IPv6 address that are counted together, from 32 to 64; `false` for single addresses.
@@ -179,8 +187,14 @@ type Settings = Omit<RateLimiterOptions, 'storeTimeoutMs'>;
 /** What express-rate-limit finds wrong with the options throws here; what comes later is only told. */
 function limiterOf(settings: Settings, store: PromptStore): ReturnType<typeof rateLimit> {
   const { max = 5, limit = max, headers = false, legacyHeaders = headers } = settings;
-  const { standardHeaders = 'draft-8', keyGenerator, ipv6Subnet = 56, handler } = settings;
-  const { max: _max, headers: _headers, ipv6Subnet: _subnet, ...rest } = settings;
+  const {
+    standardHeaders = 'draft-8',
+    keyGenerator,
+    trust = 'app',
+    ipv6Subnet = 56,
+    handler,
+  } = settings;
+  const { max: _max, headers: _headers, trust: _trust, ipv6Subnet: _subnet, ...rest } = settings;
   let made = false;
   const tell = (level: 'error' | 'warn') => (error: unknown, message?: string) => {
     if (!made) throw new TypeError(`rateLimiter: ${messageOf(error)}`, { cause: error });
@@ -192,7 +206,7 @@ function limiterOf(settings: Settings, store: PromptStore): ReturnType<typeof ra
     limit: typeof limit === 'function' ? checkedLimit(limit) : limit,
     legacyHeaders,
     standardHeaders,
-    keyGenerator: keyGenerator ?? keyOf(ipv6Subnet),
+    keyGenerator: keyGenerator ?? keyOf(trustFor('rateLimiter: trust', trust), ipv6Subnet),
     handler: handler ?? refusal(settings),
     store,
     logger: { error: tell('error'), warn: tell('warn') },
@@ -217,9 +231,12 @@ function checkedLimit(decide: PerRequest<number>): PerRequest<number> {
   };
 }
 
-function keyOf(subnet: Ipv6Subnet | PerRequest<Ipv6Subnet>): PerRequest<string> {
-  if (typeof subnet !== 'function') return (req) => clientKey(req, subnet);
-  return async (req, res) => clientKey(req, await subnet(req, res));
+function keyOf(
+  trusts: RequestTrusts,
+  subnet: Ipv6Subnet | PerRequest<Ipv6Subnet>,
+): PerRequest<string> {
+  if (typeof subnet !== 'function') return (req) => clientKey(req, trusts, subnet);
+  return async (req, res) => clientKey(req, trusts, await subnet(req, res));
 }
 
 type Refusal = (req: IncomingMessage, res: ServerResponse, next: Next) => Promise<void>;

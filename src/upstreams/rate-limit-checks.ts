@@ -15,6 +15,7 @@ const OPTIONS = [
   'identifier',
   'retryAfter',
   'requestPropertyName',
+  'trust',
   'keyGenerator',
   'ipv6Subnet',
   'skip',
@@ -61,7 +62,12 @@ export function checkRateLimit(factory: string, options: RateLimiterOptions): vo
   if (store === undefined || store.localKeys === true) milliseconds(at('windowMs'), windowMs);
   else wholeNumber(at('windowMs'), windowMs, 1);
   checkFields(options, at);
-  checkSubnet(at('ipv6Subnet'), options);
+  checkSubnet(at('ipv6Subnet'), options.ipv6Subnet);
+  if (options.keyGenerator === undefined) return;
+  for (const name of ['trust', 'ipv6Subnet'] as const) {
+    if (options[name] === undefined) continue;
+    throw new TypeError(`${at(name)} has no effect beside keyGenerator, leave one of them out`);
+  }
 }
 
 /** Whether an option is left out, or decided for each request. */
@@ -110,10 +116,6 @@ function checkFields(
   }
 }
 
-function checkSubnet(path: string, { ipv6Subnet, keyGenerator }: RateLimiterOptions): void {
-  if (isDecided(ipv6Subnet) ? ipv6Subnet === undefined : ipv6Subnet === false) return;
-  if (keyGenerator !== undefined) {
-    throw new TypeError(`${path} has no effect beside keyGenerator, leave one of them out`);
-  }
-  if (!isDecided(ipv6Subnet)) wholeNumber(path, ipv6Subnet as number, 32, 64);
+function checkSubnet(path: string, subnet: RateLimiterOptions['ipv6Subnet']): void {
+  if (!isDecided(subnet) && subnet !== false) wholeNumber(path, subnet as number, 32, 64);
 }

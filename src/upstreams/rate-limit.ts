@@ -1,7 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isIP } from 'node:net';
 import { ipKeyGenerator } from 'express-rate-limit';
-import { addressOf } from './strategies/request-key.js';
+import { clientAddress } from '../exchange/client.js';
+import type { RequestTrusts } from '../exchange/trust.js';
 
 /** What is decided for each request; written as a method, so that functions typed for Express fit, too. */
 export type PerRequest<T> = {
@@ -33,9 +34,12 @@ export interface RateLimitStore {
 /** How much of an IPv6 address tells clients apart, in bits; `false` for all of it. */
 export type Ipv6Subnet = number | false;
 
-/** The key of a client: its address, or the network of it that one subscriber is given. */
-export function clientKey(req: IncomingMessage, subnet: Ipv6Subnet): string {
-  const address = addressOf(req);
+/**
+ * The key of a client: its address, or the network of it that one subscriber is given. Proxies are
+ * believed as far as they are trusted.
+ */
+export function clientKey(req: IncomingMessage, trusts: RequestTrusts, subnet: Ipv6Subnet): string {
+  const address = clientAddress(req, (one, hop) => trusts(req, one, hop));
   if (address === undefined) return 'unknown';
   const host = isIP(address) === 0 ? withoutPort(address) : address;
   return isIP(host) === 6 ? ipKeyGenerator(host, subnet) : host;

@@ -36,8 +36,8 @@ export function keyReader(path: string, key: RequestKey): KeyReader {
   return (req) => cookieOf(req.headers.cookie, name) ?? addressOf(req);
 }
 
-/** The address of the client, as far as the app's `trust proxy` lets it be known. */
-export function addressOf(req: IncomingMessage): string | undefined {
+/** The address of the client. */
+function addressOf(req: IncomingMessage): string | undefined {
   if (req.headers['x-forwarded-for'] === undefined) return nonEmpty(peerAddress(req));
   return nonEmpty(clientAddress(req, (address, hop) => appTrusts(req, address, hop)));
 }
