@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
@@ -119,7 +118,7 @@ export async function http2Answer(stream: ClientHttp2Stream): Promise<Http2Respo
   stream.on('data', (chunk: Buffer) => {
     body += chunk.toString('latin1');
   });
-  if (!stream.destroyed) await once(stream, 'close');
+  await new Promise<void>((resolve) => stream.once('close', resolve));
   const status = Number(head[':status'] ?? 0);
   return { status, headers: head, interims, trailers, body, code: stream.rstCode };
 }

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { UpstreamPool } from '../upstreams/pool.js';
 import type { Upstream } from '../upstreams/upstream.js';
+import { isAnswered, isGone } from './answers.js';
 import type { Attempt } from './attempt.js';
 import type { ClientEnd } from './client-end.js';
 import { ClientClosedError, type ProxyError } from './errors.js';
@@ -317,7 +318,7 @@ export class Exchange {
 
   /** Whether the client can still be answered. */
   get open(): boolean {
-    return !this.res.destroyed && this.outcome === undefined;
+    return !isGone(this.res) && this.outcome === undefined;
   }
 
   /**
@@ -352,7 +353,7 @@ export class Exchange {
   watch(): void {
     if (this.#watched) return;
     this.#watched = true;
-    if (this.res.closed) onAnswerClosed.call(this.res);
+    if (isGone(this.res)) onAnswerClosed.call(this.res);
     else this.res.on('close', onAnswerClosed);
   }
 
@@ -394,7 +395,7 @@ function onAnswerClosed(this: ServerResponse): void {
   const exchange = (this as ServerResponse & { locals: { proxy: Exchange } }).locals.proxy;
   if (exchange.isTunnel) {
     exchange.settle('upgraded', exchange.failure);
-  } else if (this.writableFinished) {
+  } else if (isAnswered(this)) {
     exchange.settle(exchange.failure === undefined ? 'completed' : 'failed', exchange.failure);
   } else if (exchange.outcome === undefined) {
     exchange.settle('client-closed', new ClientClosedError({ upstream: exchange.upstream }));

@@ -83,7 +83,7 @@ export function proxyPass(first?: Target | ProxyPassOptions, second?: ProxyPassO
     const exchange = exchangeOf(req, res);
     exchange.watch();
     // Somebody has answered already, or there is nobody to answer.
-    if (res.destroyed || res.headersSent) return;
+    if (!exchange.open || res.headersSent) return;
     discardHeld(exchange);
     try {
       guardRequest(req, settings.allowTrace);

@@ -1,6 +1,6 @@
 import { type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http';
-import type { ServerHttp2Stream } from 'node:http2';
 import { finished, type Readable } from 'node:stream';
+import { isHttp2 } from '../exchange/answers.js';
 import { BadResponseError, isProxyError, ModifyResponseError } from '../exchange/errors.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 import { fieldInfo, LIST } from '../exchange/fields.js';
@@ -85,7 +85,7 @@ export function hasUpload(req: IncomingMessage): boolean {
   if (length !== undefined) return Number(length) !== 0;
   if (req.headers['transfer-encoding'] !== undefined) return true;
   // HTTP/2 says with the last frame of the header that nothing follows.
-  return isHttp2(req) && !req.stream.endAfterHeaders && !req.complete;
+  return isHttp2(req) && !req.stream.endAfterHeaders;
 }
 
 /** Has trailers sent behind the body. */
@@ -107,13 +107,6 @@ export function setErrorFields(
   for (const [name, value] of Object.entries(headers)) {
     if (name !== 'connection' || !isHttp2(res)) res.setHeader(name, value);
   }
-}
-
-/** Whether a request or an answer is one of HTTP/2's compatibility API. */
-function isHttp2<T extends IncomingMessage | ServerResponse>(
-  message: T,
-): message is T & { stream: ServerHttp2Stream } {
-  return 'stream' in message;
 }
 
 /** `compression` holds back what it has until it is told to flush. */

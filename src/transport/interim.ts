@@ -1,12 +1,7 @@
 import { type ServerResponse, STATUS_CODES } from 'node:http';
-
+import { isGone, isHttp2 } from '../exchange/answers.js';
 import type { Exchange } from '../exchange/exchange.js';
 import { interimLines, type RawFields } from './response-head.js';
-
-/** A stream of HTTP/2's compatibility API, as far as interim responses need it. */
-interface Http2Stream {
-  additionalHeaders(headers: Record<string, string | number>): void;
-}
 
 /** Interim responses before one final response. */
 const MAX_INTERIM = 100;
@@ -30,14 +25,13 @@ export function passInterim(
  * and only some fields, so HTTP/1.1 gets its bytes; HTTP/1.0 knows no interim responses.
  */
 function sendInterim(res: ServerResponse, status: number, lines: readonly string[]): void {
-  if (res.headersSent || res.destroyed) return;
-  const { stream } = res as ServerResponse & { stream?: Http2Stream };
-  if (stream !== undefined) {
+  if (res.headersSent || isGone(res)) return;
+  if (isHttp2(res)) {
     const fields: Record<string, string | number> = { ':status': status };
     for (let i = 0; i < lines.length; i += 2) {
       fields[(lines[i] as string).toLowerCase()] = lines[i + 1] as string;
     }
-    stream.additionalHeaders(fields);
+    res.stream.additionalHeaders(fields);
     return;
   }
   // Without a socket, the answer to an earlier request of the pipeline is still being written.

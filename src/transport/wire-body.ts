@@ -175,7 +175,7 @@ export class WireBody {
 
   /** What is left in our own buffers must not wait for ever either. */
   #watchRest(res: ServerResponse): void {
-    const timer = setTimeout(() => res.destroy(), this.#timeoutMs);
+    const timer = setTimeout(breakOff, this.#timeoutMs, res);
     timer.unref();
     res.once('close', () => clearTimeout(timer));
   }
