@@ -397,7 +397,7 @@ describe('half-open', () => {
     };
     const { open, clock, ask, states } = await guarded([upstream], {
       after: [after],
-      pass: { maxBodyBytes: 3 },
+      pass: { maxBodyBytes: 3, bodyTimeoutMs: 100 },
     });
     await open();
     upstream.mood = OK;
@@ -412,6 +412,9 @@ describe('half-open', () => {
     await ask(1);
     trouble = undefined;
     expect(await ask(1, upload('POST /', [], 'long'))).toEqual(['413 ERR_PROXY_BODY_TOO_LARGE']);
+    expect(await ask(1, request('POST /', ['Content-Length: 3'], 'a'))).toEqual([
+      '408 ERR_PROXY_BODY_TIMEOUT',
+    ]);
     expect(states).toEqual(['half-open']);
     expect(await ask(1)).toEqual(['200 ok']);
     expect(states).toEqual(['half-open', 'closed']);
@@ -584,6 +587,29 @@ describe('with several upstreams', () => {
     expect(await ask(1)).toEqual(['503 ERR_PROXY_NO_UPSTREAM']);
   });
 
+  it.each([
+    ['one of its own', {}],
+    ['one for its route', { per: 'route' as const }],
+  ])('heeds the circuits of another pipeline over the same pool, with %s', async (_, options) => {
+    const upstream = await moody();
+    const { pool, open } = await guarded([upstream]);
+    const other = await gateway(
+      'express 5',
+      loadBalancer({ upstreams: pool }),
+      circuitBreaker(options),
+      proxyPass(),
+      recording().record,
+    );
+    expect((await rawRequest(other.port, GET)).status).toBe(200);
+    await open();
+    Object.assign(upstream, { mood: OK, seen: 0 });
+    expect(await rawRequest(other.port, GET)).toMatchObject({
+      status: 503,
+      body: 'ERR_PROXY_CIRCUIT_OPEN',
+    });
+    expect(upstream.seen).toBe(0);
+  });
+
   it('leaves alone what the app itself has chosen outside of the pool', async () => {
     const [inside, outside] = [await moody(), await moody('reset')];
     const own = new Upstream(outside.url);
@@ -643,6 +669,49 @@ describe('with retry()', () => {
     expect([upstream.seen, states]).toEqual([9, []]);
     await ask(1);
     expect(states).toEqual(['open']);
+  });
+
+  it('sends a retry that comes too late for its upstream to one that has not been tried', async () => {
+    const [first, second, third] = [await moody('reset'), await moody('reset'), await moody()];
+    const pool = new UpstreamPool(
+      [first, second, third].map(({ url }) => url),
+      { strategy: { pick: ([one]) => one }, health: { passive: false } },
+    );
+    closeAfter(() => pool.close());
+    let release = (): void => {};
+    let held: Exchange | undefined;
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const between: Handler = (req, res, next) => {
+      const exchange = exchangeOf(req, res);
+      if (req.method === 'POST') exchange.upstream = pool.upstreams[1];
+      exchange.around(async ({ upstream, method }, send) => {
+        if (method === 'GET' && upstream === pool.upstreams[1]) {
+          held = exchange;
+          await released;
+        }
+        return send();
+      });
+      next?.();
+    };
+    const { port } = await gateway(
+      'express 5',
+      loadBalancer({ upstreams: pool }),
+      retry({ random: () => 0 }),
+      between,
+      circuitBreaker({ volumeThreshold: 4 }),
+      proxyPass(),
+      recording().record,
+    );
+    const answer = rawRequest(port, GET);
+    await eventually('the retry', () => held !== undefined);
+    for (let i = 0; i < 4; i++) await rawRequest(port, request('POST /'));
+    expect(pool.upstreams[1]?.circuit?.state).toBe('open');
+    release();
+    expect(await answer).toMatchObject({ status: 200, body: 'ok' });
+    const { upstreams } = pool;
+    expect(held?.attempts.map(({ upstream }) => upstreams.indexOf(upstream))).toEqual([0, 2]);
   });
 
   it('is not tried again by it when all circuits are open', async () => {

@@ -5,6 +5,7 @@ import { type Circuit, type CircuitChange, REFUSED } from '../../src/upstreams/c
 import { Circuits } from '../../src/upstreams/circuits.js';
 import type { Upstream } from '../../src/upstreams/upstream.js';
 import { anExchange, type TestClock, testClock } from '../helpers/exchanges.js';
+import { closeAfter } from '../helpers/servers.js';
 import { eventually } from '../helpers/settled.js';
 
 /** The circuits of a breaker that opens at the second failure, and what it has told. */
@@ -86,6 +87,16 @@ describe('a thousand circuits', () => {
     for (const { key, since } of halfOpen()) {
       expect(since - (opened.get(key) as number)).toBeGreaterThanOrEqual(30);
     }
+  });
+
+  it('are not forgotten by a timer that comes early', async () => {
+    const { circuits, clock } = aBreaker({ resetTimeoutMs: 20 });
+    const circuit = circuits.ofKey('a');
+    fail(circuit);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(circuit.state).toBe('open');
+    clock.advance(20);
+    await eventually('it is half-open', () => circuit.state === 'half-open');
   });
 
   it('leave no timer behind when all have been probed before it was due', async () => {
@@ -336,6 +347,14 @@ describe('a pool with a breaker', () => {
     clock.advance(4_000);
     second.halfOpen();
     expect([upstream.usable, [...upstream.bars]]).toEqual([true, ['open']]);
+    fail(first);
+    expect(upstream.usable).toBe(false);
+    clock.advance(5_000);
+    first.halfOpen();
+    const probe = first.admit();
+    expect([upstream.usable, second.awaitsProbe]).toEqual([false, true]);
+    first.settle(probe, true);
+    expect(upstream.usable).toBe(true);
     second.settle(second.admit(), true);
     expect([upstream.usable, [...upstream.bars]]).toEqual([true, []]);
   });
@@ -359,6 +378,41 @@ describe('a pool with a breaker', () => {
     expect([upstream.usable, told]).toEqual([false, []]);
     upstream.lift('unhealthy');
     expect([upstream.usable, told]).toEqual([true, ['a']]);
+  });
+
+  it('does not start one slowly that is back from elsewhere while its circuit is half-open', () => {
+    const { circuits, clock } = aBreaker();
+    const pool = new UpstreamPool(['http://a', 'http://b'], {
+      slowStartMs: 10_000,
+      now: clock,
+      random: () => 0.99,
+    });
+    const upstream = pool.upstreams[0] as Upstream;
+    const circuit = circuits.ofUpstream(upstream);
+    fail(circuit);
+    clock.advance(5_000);
+    upstream.bar('unhealthy');
+    circuit.halfOpen();
+    upstream.lift('unhealthy');
+    expect(picks(pool, 2)).toContain('a');
+  });
+
+  it('is not left by passive health with nothing but one that is half-open', () => {
+    const { circuits, clock } = aBreaker();
+    const pool = new UpstreamPool(['http://a', 'http://b'], {
+      health: { passive: { maxFailures: 2 } },
+      now: clock,
+    });
+    closeAfter(() => pool.close());
+    const [a, b] = pool.upstreams as [Upstream, Upstream];
+    fail(circuits.ofUpstream(a));
+    clock.advance(5_000);
+    circuits.ofUpstream(a).halfOpen();
+    for (let i = 0; i < 3; i++) b.noteFailure('ERR_PROXY_RESET');
+    expect(b.usable).toBe(true);
+    circuits.ofUpstream(a).settle(circuits.ofUpstream(a).admit(), true);
+    b.noteFailure('ERR_PROXY_RESET');
+    expect(b.usable).toBe(false);
   });
 
   it('forgets the circuit of an upstream that is removed, and begins anew when it comes back', () => {

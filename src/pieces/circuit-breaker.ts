@@ -168,7 +168,7 @@ async function sendGuarded(
   for (const refused: Upstream[] = []; turn === REFUSED; turn = circuit.admit()) {
     circuit = otherCircuit(exchange, circuit, refused, policy);
   }
-  if (exchange.refusal !== undefined) takeBack(exchange);
+  if (exchange.refusal !== undefined) takeBack(exchange, circuit);
   if (circuit.state !== 'closed') freeAtTheEnd(exchange, circuit, turn);
   let response: UpstreamResponse;
   try {
@@ -181,8 +181,9 @@ async function sendGuarded(
   return response;
 }
 
-/** What was open when the balancer looked lets a call pass now. */
-function takeBack(exchange: Exchange): void {
+/** What was open when the balancer looked lets a call pass now, unless it was another breaker's circuit. */
+function takeBack(exchange: Exchange, { upstream, state }: Circuit): void {
+  if (upstream === undefined || (state === 'closed' && !upstream.usable)) return;
   exchange.refusal = undefined;
   exchange.lease(exchange.upstream);
 }

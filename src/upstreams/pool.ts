@@ -292,9 +292,7 @@ export class UpstreamPool {
       probing: (upstream) => {
         if (!upstream.bars.has('draining')) this.#changed();
       },
-      circuitChanged: (upstream, change) => {
-        if (!upstream.bars.has('draining')) this.#events.tell('circuit', upstream, change);
-      },
+      circuitChanged: (upstream, change) => this.#events.tell('circuit', upstream, change),
     };
   }
 }
