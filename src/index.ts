@@ -62,6 +62,11 @@ export {
 } from './pieces/concurrency-limit.js';
 export { type Fallback, fallback } from './pieces/fallback.js';
 export {
+  type ForwardProxy,
+  type ForwardProxyOptions,
+  forwardProxy,
+} from './pieces/forward-proxy.js';
+export {
   type ForwardedField,
   type ForwardedForOptions,
   forwardedFor,
@@ -112,7 +117,9 @@ export { type RewriteFunction, type RewriteRules, rewriteUrl } from './pieces/re
 export { sendResponse } from './pieces/send-response.js';
 export { type StripHopHeadersOptions, stripHopHeaders } from './pieces/strip-hop-headers.js';
 export { type App, type Attached, attach } from './server/attach.js';
+export type { TargetLookup } from './transport/permitted.js';
 export type { TransportOptions } from './transport/settings.js';
+export type { TargetCheck, TargetFacts, TargetRule } from './transport/target-rules.js';
 export type { ActiveHealthOptions } from './upstreams/active-health.js';
 export type { CircuitChange, CircuitState, CircuitStatus } from './upstreams/circuit.js';
 export type { CircuitListener } from './upstreams/circuits.js';
