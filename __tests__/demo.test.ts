@@ -1,7 +1,8 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import express from 'express';
 import request from 'supertest';
@@ -15,7 +16,7 @@ import { eventually } from './helpers/settled.js';
 
 const root = join(__dirname, '..');
 const DOWN = 'http://127.0.0.1:1';
-const ANY_PORTS = { server: 0, second: 0, third: 0, gateway: 0 };
+const ANY_PORTS = { server: 0, second: 0, third: 0, gateway: 0, forward: 0 };
 
 describe('the demo', () => {
   let demo: Demo;
@@ -136,6 +137,18 @@ describe('the demo', () => {
     expect((await request(demo.gateway).get('/shop/account')).text).toBe('the account page\n');
   });
 
+  it('is a forward proxy to what is on this machine, with and without a tunnel', async () => {
+    const url = `${demo.server}/user/1`;
+    for (const args of [['-x'], ['-p', '-x']]) {
+      const { stdout } = await promisify(execFile)('curl', ['-sS', ...args, demo.forward, url]);
+      expect(stdout).toBe('user info from server backend\n');
+    }
+    await eventually('the log of both', () => logged.length === 2);
+    const [plain, tunnelled] = logged;
+    expect(plain).toBe(`GET ${url}: 200, 30 bytes`);
+    expect(tunnelled).toMatch(/^CONNECT localhost:\d+: 200, \d{3} bytes$/);
+  });
+
   it('answers 502 for a backend that is not there, and logs the code', async () => {
     const res = await request(demo.gateway).get('/down/here');
     expect(res.status).toBe(502);
@@ -203,12 +216,25 @@ describe('npm run demo', () => {
   it.each(['SIGTERM', 'SIGINT'] as const)('prints where it is, and ends on %s', async (signal) => {
     const { child, output } = runDemo();
     const text = await output((all) => all.includes('Ctrl+C'));
-    for (const name of ['gateway', 'server backend', 'second backend', 'third backend']) {
+    const places = [
+      'gateway',
+      'forward proxy',
+      'server backend',
+      'second backend',
+      'third backend',
+    ];
+    for (const name of places) {
       expect(text).toMatch(new RegExp(`^the ${name} +http://localhost:\\d+$`, 'm'));
     }
-    const front = /^the gateway +(\S+)$/m.exec(text)?.[1] ?? '';
-    const third = /^the third backend +(\S+)$/m.exec(text)?.[1] ?? '';
-    for (const { curl } of tour({ gateway: front, third })) expect(text).toContain(`\n${curl}\n`);
+    const at = (name: string) => new RegExp(`^the ${name} +(\\S+)$`, 'm').exec(text)?.[1] ?? '';
+    const front = at('gateway');
+    const [forward, server, third] = [
+      at('forward proxy'),
+      at('server backend'),
+      at('third backend'),
+    ];
+    const stops = tour({ gateway: front, forward, server, third });
+    for (const { curl } of stops) expect(text).toContain(`\n${curl}\n`);
 
     expect((await request(front).get('/proxy/user/1')).text).toBe(
       'user info from server backend\n',
@@ -258,7 +284,7 @@ interface RunningDemo {
 
 /** What a newcomer types, on free ports. */
 function runDemo(env: Record<string, string> = {}): RunningDemo {
-  const names = ['GATEWAY', 'SERVER', 'SECOND', 'THIRD'];
+  const names = ['GATEWAY', 'FORWARD', 'SERVER', 'SECOND', 'THIRD'];
   const free = Object.fromEntries(names.map((name) => [`DEMO_${name}_PORT`, '0']));
   // A group of its own, so that nothing of it outlives the test.
   const child = spawn('npm', ['run', 'demo'], {

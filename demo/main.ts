@@ -3,6 +3,7 @@ import { tour } from './tour.js';
 
 const {
   DEMO_GATEWAY_PORT = 8199,
+  DEMO_FORWARD_PORT = 8200,
   DEMO_SERVER_PORT = 8198,
   DEMO_SECOND_PORT = 8197,
   DEMO_THIRD_PORT = 8196,
@@ -10,6 +11,7 @@ const {
 
 const ports = {
   gateway: Number(DEMO_GATEWAY_PORT),
+  forward: Number(DEMO_FORWARD_PORT),
   server: Number(DEMO_SERVER_PORT),
   second: Number(DEMO_SECOND_PORT),
   third: Number(DEMO_THIRD_PORT),
@@ -18,7 +20,8 @@ const demo = await start(ports, console.log).catch((error: NodeJS.ErrnoException
   if (error.code !== 'EADDRINUSE') throw error;
   console.error(error.message);
   console.error(
-    'Free the port, or set DEMO_GATEWAY_PORT, DEMO_SERVER_PORT, DEMO_SECOND_PORT or DEMO_THIRD_PORT.',
+    'Free the port, or set DEMO_GATEWAY_PORT, DEMO_FORWARD_PORT, DEMO_SERVER_PORT, ' +
+      'DEMO_SECOND_PORT or DEMO_THIRD_PORT.',
   );
   process.exit(1);
 });
@@ -36,9 +39,10 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 
 console.log(`
 the gateway          ${demo.gateway}
+the forward proxy    ${demo.forward}
 the server backend   ${demo.server}
 the second backend   ${demo.second}
 the third backend    ${demo.third}
 `);
 for (const { title, curl } of tour(demo)) console.log(`# ${title}\n${curl}\n`);
-console.log('Ctrl+C ends it. Below is what the gateway logs.\n');
+console.log('Ctrl+C ends it. Below is what gateway and proxy log.\n');

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import type { Express } from 'express';
 import { attach } from 'headrace';
 import { backend } from './backend.js';
+import { forward } from './forward.js';
 import { type Backends, gateway } from './gateway.js';
 
 /** Where the demo listens; 0 takes any free port. */
@@ -11,16 +12,18 @@ export interface DemoPorts {
   readonly second: number;
   readonly third: number;
   readonly gateway: number;
+  readonly forward: number;
 }
 
 /** The demo in action. */
 export interface Demo extends Backends {
   readonly gateway: string;
+  readonly forward: string;
   /** Lets what is under way finish, and stops. */
   close(): Promise<void>;
 }
 
-/** Starts three backends and the gateway in front of them. */
+/** Starts three backends, the gateway in front of them, and a forward proxy. */
 export async function start(ports: DemoPorts, log: (line: string) => void): Promise<Demo> {
   const running: Running[] = [];
   const close = async (): Promise<void> => {
@@ -37,7 +40,9 @@ export async function start(ports: DemoPorts, log: (line: string) => void): Prom
     const backends = { server: server.url, second: second.url, third: third.url };
     const front = await listen(gateway(backends, log), ports.gateway);
     running.push(front);
-    return { ...backends, gateway: front.url, close };
+    const proxy = await listen(forward(log), ports.forward);
+    running.push(proxy);
+    return { ...backends, gateway: front.url, forward: proxy.url, close };
   } catch (error) {
     await close();
     throw error;

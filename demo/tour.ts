@@ -6,8 +6,10 @@ export interface Stop {
   readonly curl: string;
 }
 
+type Places = Pick<Demo, 'gateway' | 'forward' | 'server' | 'third'>;
+
 /** What to try, once the gateway listens. */
-export function tour({ gateway, third }: Pick<Demo, 'gateway' | 'third'>): Stop[] {
+export function tour({ gateway, forward, server, third }: Places): Stop[] {
   return [
     { title: 'A whole proxy in one line', curl: `curl ${gateway}/simple/user/1` },
     {
@@ -34,6 +36,11 @@ export function tour({ gateway, third }: Pick<Demo, 'gateway' | 'third'>): Stop[
     { title: 'Held, looked at and sent: the backend has it', curl: `curl ${gateway}/user/1` },
     { title: 'Held and dropped: a 404 falls through', curl: `curl ${gateway}/user/2` },
     { title: 'A redirect and a cookie come back as ours', curl: `curl -i ${gateway}/shop/login` },
+    {
+      title: 'A forward proxy: this backend is asked for by its own name',
+      curl: `curl -x ${forward} ${server}/user/1`,
+    },
+    { title: 'The same through a tunnel', curl: `curl -p -x ${forward} ${server}/user/1` },
     { title: 'A backend that is down is a 502', curl: `curl -i ${gateway}/down` },
   ];
 }

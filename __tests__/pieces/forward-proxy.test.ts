@@ -1,4 +1,3 @@
-import type { LookupAddress } from 'node:dns';
 import { EventEmitter as Emitter, once } from 'node:events';
 import { createServer as createTlsServer } from 'node:https';
 import { describe, expect, it } from '@jest/globals';
@@ -13,6 +12,7 @@ import {
 } from 'headrace';
 import { authority } from '../helpers/certificates.js';
 import { rawClient, rawRequest } from '../helpers/client.js';
+import { names } from '../helpers/names.js';
 import { recordErrors } from '../helpers/record-errors.js';
 import {
   appOf,
@@ -24,25 +24,6 @@ import {
   serve,
 } from '../helpers/servers.js';
 import { canonicalRequests } from '../helpers/wire.js';
-
-/** A resolver that knows these names, and counts what it is asked. */
-function names(known: Record<string, string | readonly string[]>): {
-  lookup: TargetLookup;
-  asked: string[];
-} {
-  const asked: string[] = [];
-  const lookup: TargetLookup = (hostname, _options, callback) => {
-    asked.push(hostname);
-    const found = known[hostname];
-    if (found === undefined) return callback(new Error(`ENOTFOUND ${hostname}`), []);
-    const list = typeof found === 'string' ? [found] : found;
-    callback(
-      null,
-      list.map((address): LookupAddress => ({ address, family: address.includes(':') ? 6 : 4 })),
-    );
-  };
-  return { lookup, asked };
-}
 
 /** A forward proxy, closed after the test. */
 function forwarding(options?: ForwardProxyOptions) {
