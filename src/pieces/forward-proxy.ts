@@ -1,8 +1,10 @@
 import { lookup as dnsLookup, type LookupAddress } from 'node:dns';
 import type { ConnectionOptions as TlsOptions } from 'node:tls';
-import { type Exchange, exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
+import { type Exchange, exchangeOf, type Handler, type Next, type Send } from '../exchange/exchange.js';
 import { callable, known, milliseconds } from '../options.js';
+import { ConnectResponse } from '../transport/connect-response.js';
 import { deliver, editThen, fail } from '../transport/deliver.js';
+import { dial } from '../transport/dial.js';
 import { countForwards } from '../transport/max-forwards.js';
 import { type Permits, permittedAddresses, type TargetLookup } from '../transport/permitted.js';
 import { guardRequest } from '../transport/request-guard.js';
@@ -151,7 +153,12 @@ export function forwardProxy(options: ForwardProxyOptions = {}): ForwardProxy {
       (addresses) => {
         if (!exchange.open) return;
         exchange.upstream = upstreamFor(targets, target, addresses, settings);
-        forward(exchange, settings, next);
+        if (req.method !== 'CONNECT') return forward(exchange, next, settings);
+        const connect: Send = async () => {
+          const dialled = await dial(exchange, target, addresses, permits.timeoutMs);
+          return new ConnectResponse(exchange, dialled, tunnelIdleMs);
+        };
+        forward(exchange, next, settings, connect);
       },
       (error: unknown) => fail(exchange, error, next),
     );
@@ -193,8 +200,13 @@ function upstreamFor(
   });
 }
 
-function forward(exchange: Exchange, settings: TransportSettings, next: Next | undefined): void {
-  send(exchange, settings).then(
+function forward(
+  exchange: Exchange,
+  next: Next | undefined,
+  settings: TransportSettings,
+  once?: Send,
+): void {
+  send(exchange, settings, once).then(
     (response) => editThen(exchange, response, next, deliver),
     (error: unknown) => fail(exchange, error, next),
   );

@@ -1,6 +1,6 @@
 import type { LookupAddress } from 'node:dns';
 import type { LookupFunction, Socket } from 'node:net';
-import { ForbiddenTargetError } from '../exchange/errors.js';
+import { ForbiddenTargetError, type ProxyError, ResetError } from '../exchange/errors.js';
 import { facesOf } from './address-guard.js';
 
 /** A lookup that finds these addresses, and asks nobody. */
@@ -20,9 +20,11 @@ export function lookupIn(addresses: readonly LookupAddress[]): LookupFunction {
  * has not is the one thing that a forward proxy must know for certain.
  */
 export function strayed(
-  { remoteAddress = '' }: Socket,
+  { remoteAddress }: Socket,
   addresses: readonly LookupAddress[],
-): ForbiddenTargetError | undefined {
+): ProxyError | undefined {
+  // It has been reset already.
+  if (remoteAddress === undefined) return new ResetError();
   const [at] = facesOf(remoteAddress);
   if (addresses.some(({ address }) => facesOf(address)[0] === at)) return undefined;
   return new ForbiddenTargetError({ cause: new Error(`It was ${at} that answered`) });

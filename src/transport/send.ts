@@ -6,13 +6,22 @@ import { outgoingRequest } from './request.js';
 import type { TransportSettings } from './settings.js';
 import { WireResponse } from './wire-response.js';
 
-/** Sends the exchange through the wrappers that pieces have put round the call. */
-export function send(exchange: Exchange, settings: TransportSettings): Promise<UpstreamResponse> {
-  if (exchange.wrappers.length === 0) return sendOnce(exchange, settings);
+/**
+ * Sends the exchange through the wrappers that pieces have put round the call. What `once` does stands for
+ * one try; usually that is the request as it is.
+ */
+export function send(
+  exchange: Exchange,
+  settings: TransportSettings,
+  once?: Send,
+): Promise<UpstreamResponse> {
+  if (exchange.wrappers.length === 0) {
+    return once === undefined ? sendOnce(exchange, settings) : once();
+  }
   // Async functions, so that a wrapper that throws at once rejects like one that throws later.
   const call = exchange.wrappers.reduceRight<Send>(
     (inner, wrapper) => async () => wrapper(exchange, inner),
-    () => sendOnce(exchange, settings),
+    once ?? (() => sendOnce(exchange, settings)),
   );
   return call();
 }

@@ -1,0 +1,47 @@
+import type { ServerResponse } from 'node:http';
+import type { Attempt } from '../exchange/attempt.js';
+import { ResetError } from '../exchange/errors.js';
+import type { Exchange } from '../exchange/exchange.js';
+import { UpstreamResponse, type WriteHead } from '../exchange/upstream-response.js';
+import type { Upstream } from '../upstreams/upstream.js';
+import type { Dialled } from './dial.js';
+import { openTunnel, writeConnected } from './tunnel.js';
+
+/**
+ * A connection that CONNECT has brought, as a response: so limits, breakers, retries, edits and logs treat
+ * it like any other. To send it is to open the tunnel.
+ */
+export class ConnectResponse extends UpstreamResponse {
+  override readonly upstream: Upstream;
+  override readonly attempt: Attempt;
+  readonly #exchange: Exchange;
+  readonly #dialled: Dialled;
+  readonly #idleMs: number | undefined;
+
+  constructor(exchange: Exchange, dialled: Dialled, idleMs: number | undefined) {
+    super();
+    this.#exchange = exchange;
+    this.#dialled = dialled;
+    this.#idleMs = idleMs;
+    this.upstream = dialled.upstream;
+    this.attempt = dialled.attempt;
+    this.hasBody = false;
+  }
+
+  override relayTo(res: ServerResponse, writeHead: WriteHead): void {
+    const { socket, upstream } = this.#dialled;
+    // An edit has made something else of it, and a refusal is no tunnel (RFC 9110, 9.3.6).
+    if (this.status < 200 || this.status > 299) {
+      socket.destroy();
+      return super.relayTo(res, writeHead);
+    }
+    if (socket.destroyed) throw new ResetError({ upstream });
+    for (const [name, value] of this.headers) res.appendHeader(name, value);
+    writeConnected(this.#exchange);
+    openTunnel(this.#exchange, { socket, upstream, idleMs: this.#idleMs });
+  }
+
+  protected override release(): void {
+    this.#dialled.socket.destroy();
+  }
+}
