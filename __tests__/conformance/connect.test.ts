@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer } from 'node:http';
+import { createServer, ServerResponse } from 'node:http';
 import { createServer as createNetServer, type Socket } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
@@ -10,6 +10,7 @@ import {
   exchangeOf,
   type ForwardProxyOptions,
   forwardProxy,
+  modifyResponse,
   type ProxyError,
   type TargetLookup,
 } from 'headrace';
@@ -56,7 +57,9 @@ async function proxying(
 }
 
 /** A server that is no HTTP server; `greet` is given each of its sockets. */
-async function target(greet: (socket: Socket) => void): Promise<{ port: number; taken: () => number }> {
+async function target(
+  greet: (socket: Socket) => void,
+): Promise<{ port: number; taken: () => number }> {
   let taken = 0;
   const server = createNetServer({ allowHalfOpen: true }, (socket) => {
     taken += 1;
@@ -179,6 +182,54 @@ describe('CONNECT', () => {
   });
 });
 
+describe('an edit of the response to CONNECT', () => {
+  it('sets fields, and cannot give the tunnel a body', async () => {
+    const server = await target(echo);
+    const edit = modifyResponse(async (response) => {
+      response.headers.set('X-Proxy', 'magical');
+      response.body = `${await response.text()}<script>`;
+    });
+    const { port } = await proxying({}, 'express 5', edit);
+    const client = await rawClient(port, connectTo(`127.0.0.1:${server.port}`));
+    client.write('hello');
+    const text = await client.until((all) => all.endsWith('hello'));
+    expect(text).toMatch(/\r\nX-Proxy: magical\r\n/);
+    expect(behindHead(text)).toBe('hello');
+  });
+
+  it('makes a refusal of it, body and all', async () => {
+    const ended: Promise<unknown>[] = [];
+    const server = await target((socket) => void ended.push(once(socket.resume(), 'end')));
+    const edit = modifyResponse((response) => {
+      response.status = 403;
+      response.body = 'not today';
+    });
+    const { port } = await proxying({}, 'express 5', edit);
+    const response = await rawRequest(port, connectTo(`127.0.0.1:${server.port}`));
+    expect([response.status, response.body]).toEqual([403, 'not today']);
+    await Promise.all(ended);
+  });
+});
+
+it('CONNECT that did not come through attach() is 500, and the message says what to do', async () => {
+  const proxy = forwardProxy();
+  closeAfter(() => proxy.close());
+  const { errors, record } = recordErrors();
+  const server = createServer();
+  const app = appOf('node:http', proxy, record);
+  server.on('connect', (req, socket) => {
+    const res = new ServerResponse(req);
+    res.assignSocket(socket as Socket);
+    res.on('finish', () => socket.end());
+    app(req, res);
+  });
+  const port = await listen(server);
+  expect((await rawRequest(port, connectTo('127.0.0.1:443'))).status).toBe(500);
+  expect(errors.map(({ message }) => message)).toEqual([
+    'forwardProxy: CONNECT comes through attach(server, app) alone',
+  ]);
+});
+
 describe('CONNECT is refused', () => {
   it.each([
     ...['/', '*', 'a', 'a:', ':443', '/path', '/a:443'],
@@ -209,18 +260,22 @@ describe('CONNECT is refused', () => {
     expect(server.taken()).toBe(0);
   });
 
-  it.each(['127.0.0.1', '127.1', '0x7f000001', '[::ffff:127.0.0.1]', 'inside.example', 'localhost'])(
-    'with 403 for what is not allowed: %s',
-    async (host) => {
-      const server = await target(echo);
-      const { lookup } = names({ 'inside.example': '127.0.0.1', localhost: '127.0.0.1' });
-      const { port, errors } = await proxying({ allow: server.port, lookup });
-      const client = await rawClient(port, connectTo(`${host}:${server.port}`));
-      expect(await client.closed()).toMatch(/^HTTP\/1\.1 403 /);
-      expect(errors.map(({ code }) => code)).toEqual(['ERR_PROXY_FORBIDDEN_TARGET']);
-      expect(server.taken()).toBe(0);
-    },
-  );
+  it.each([
+    '127.0.0.1',
+    '127.1',
+    '0x7f000001',
+    '[::ffff:127.0.0.1]',
+    'inside.example',
+    'localhost',
+  ])('with 403 for what is not allowed: %s', async (host) => {
+    const server = await target(echo);
+    const { lookup } = names({ 'inside.example': '127.0.0.1', localhost: '127.0.0.1' });
+    const { port, errors } = await proxying({ allow: server.port, lookup });
+    const client = await rawClient(port, connectTo(`${host}:${server.port}`));
+    expect(await client.closed()).toMatch(/^HTTP\/1\.1 403 /);
+    expect(errors.map(({ code }) => code)).toEqual(['ERR_PROXY_FORBIDDEN_TARGET']);
+    expect(server.taken()).toBe(0);
+  });
 
   it('with 403 for a name whose second address would be another one', async () => {
     const server = await target(echo);
@@ -284,7 +339,17 @@ it('whatever a client names, it gets one clear answer and reaches nothing else',
   const server = await target(echo);
   const { port, exchanges } = await proxying({ allow: [`127.0.0.1:${server.port}`, 80, 443] });
   const piece = fc.oneof(
-    fc.constantFrom('127.0.0.1', '[::1]', 'localhost', ':', `:${server.port}`, '@', '/', '%00', '.'),
+    fc.constantFrom(
+      '127.0.0.1',
+      '[::1]',
+      'localhost',
+      ':',
+      `:${server.port}`,
+      '@',
+      '/',
+      '%00',
+      '.',
+    ),
     fc.string({ maxLength: 6 }).map((text) => text.replace(/[\r\n ]/g, '')),
   );
   const authority = fc.array(piece, { minLength: 1, maxLength: 6 }).map((list) => list.join(''));
@@ -292,19 +357,11 @@ it('whatever a client names, it gets one clear answer and reaches nothing else',
     fc.asyncProperty(authority, async (text) => {
       const client = await rawClient(port, connectTo(text));
       const answer = await client.untilOrClosed((all) => all.includes('\r\n\r\n'));
-      expect(answer).toMatch(/^HTTP\/1\.1 (?:200|400|403|404|502) /);
+      expect(answer).toMatch(/^HTTP\/1\.1 (?:200|400|403|404|502|505) /);
       client.socket.destroy();
     }),
     { numRuns: 200 },
   );
   const reached = exchanges.flatMap(({ attempts }) => attempts.map(({ upstream }) => upstream.url));
   expect(new Set([...reached, `https://127.0.0.1:${server.port}`]).size).toBe(1);
-});
-
-it('an end of the proxy ends its tunnels', async () => {
-  const server = await target(echo);
-  const { port } = await proxying();
-  const client = await rawClient(port, connectTo(`127.0.0.1:${server.port}`));
-  await client.until((text) => text.endsWith('\r\n\r\n'));
-  await once(client.socket, 'close', { signal: AbortSignal.timeout(50) }).catch(() => undefined);
 });

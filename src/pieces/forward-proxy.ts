@@ -1,13 +1,21 @@
 import { lookup as dnsLookup, type LookupAddress } from 'node:dns';
 import type { ConnectionOptions as TlsOptions } from 'node:tls';
-import { type Exchange, exchangeOf, type Handler, type Next, type Send } from '../exchange/exchange.js';
+import { BadRequestError, NoTargetError } from '../exchange/errors.js';
+import {
+  type Exchange,
+  exchangeOf,
+  type Handler,
+  type Next,
+  type Send,
+} from '../exchange/exchange.js';
 import { callable, known, milliseconds } from '../options.js';
+import { hasUpload } from '../transport/answer.js';
 import { ConnectResponse } from '../transport/connect-response.js';
 import { deliver, editThen, fail } from '../transport/deliver.js';
 import { dial } from '../transport/dial.js';
 import { countForwards } from '../transport/max-forwards.js';
 import { type Permits, permittedAddresses, type TargetLookup } from '../transport/permitted.js';
-import { guardRequest } from '../transport/request-guard.js';
+import { guardMessage } from '../transport/request-guard.js';
 import {
   isForProxy,
   originOf,
@@ -140,8 +148,9 @@ export function forwardProxy(options: ForwardProxyOptions = {}): ForwardProxy {
     if (res.destroyed || res.headersSent) return;
     let target: RequestedTarget;
     try {
-      guardRequest(req, false);
+      guardMessage(req, false);
       target = requestedTarget(req);
+      if (req.method === 'CONNECT') guardConnect(exchange);
       if (countForwards(exchange)) return;
       ownVia?.sign(exchange);
     } catch (error) {
@@ -182,6 +191,16 @@ const OPTIONS = [
   'keepAliveMs',
   'tls',
 ] as const satisfies readonly (keyof ForwardProxyOptions)[];
+
+/** @throws ProxyError when nothing could become a tunnel. */
+function guardConnect({ req, clientEnd }: Exchange): void {
+  // RFC 9110, 9.3.6: what comes behind the head is for the other end, so it cannot be a body as well.
+  if (hasUpload(req)) throw new BadRequestError('CONNECT has no body');
+  if ('stream' in req) throw new BadRequestError('CONNECT over HTTP/2 is not supported', 501);
+  if (clientEnd === undefined) {
+    throw new NoTargetError('forwardProxy: CONNECT comes through attach(server, app) alone');
+  }
+}
 
 /**
  * The upstream of a target at these addresses. They are part of its name: a connection that was opened

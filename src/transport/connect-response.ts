@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Attempt } from '../exchange/attempt.js';
+import type { BodyInit } from '../exchange/body-bytes.js';
 import { ResetError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import { UpstreamResponse, type WriteHead } from '../exchange/upstream-response.js';
@@ -28,10 +29,18 @@ export class ConnectResponse extends UpstreamResponse {
     this.hasBody = false;
   }
 
+  override get body(): BodyInit | undefined {
+    return super.body;
+  }
+
+  /** A tunnel has no body that could be replaced; a refusal that an edit makes of it has. */
+  override set body(body: BodyInit) {
+    if (!this.#isTunnel) super.body = body;
+  }
+
   override relayTo(res: ServerResponse, writeHead: WriteHead): void {
     const { socket, upstream } = this.#dialled;
-    // An edit has made something else of it, and a refusal is no tunnel (RFC 9110, 9.3.6).
-    if (this.status < 200 || this.status > 299) {
+    if (!this.#isTunnel) {
       socket.destroy();
       return super.relayTo(res, writeHead);
     }
@@ -39,6 +48,11 @@ export class ConnectResponse extends UpstreamResponse {
     for (const [name, value] of this.headers) res.appendHeader(name, value);
     writeConnected(this.#exchange);
     openTunnel(this.#exchange, { socket, upstream, idleMs: this.#idleMs });
+  }
+
+  /** RFC 9110, 9.3.6: to the client, any 2xx is a tunnel, and nothing else is. */
+  get #isTunnel(): boolean {
+    return this.status >= 200 && this.status <= 299;
   }
 
   protected override release(): void {

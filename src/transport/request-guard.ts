@@ -18,11 +18,16 @@ const NEVER_NOMINATED = ['host', 'content-length', 'content-type'];
  * @throws BadRequestError that closes the connection behind it.
  */
 export function guardRequest(req: IncomingMessage, allowTrace: boolean): void {
+  guardMessage(req, allowTrace);
+  targetAuthority(req.url ?? '/');
+}
+
+/** {@link guardRequest} without the target, for which a forward proxy has rules of its own. */
+export function guardMessage(req: IncomingMessage, allowTrace: boolean): void {
   const { headers, rawHeaders } = req;
   if (rawHeaders.length > MAX_FIELDS * 2) {
     throw new BadRequestError('The request has too many header fields', 431);
   }
-  targetAuthority(req.url ?? '/');
   // Not by the version: Node takes `HTTP/2.0` in a request line of HTTP/1.
   if ('stream' in req) guardHttp2(req);
   else guardHttp1(req);
