@@ -318,6 +318,28 @@ describe('the examples of the README come out as they say', () => {
     expect(response.body).toEqual(JSON.parse(said ?? ''));
   });
 
+  it('forwardProxy', async () => {
+    const { url, printed, backend } = await start('forwardProxy');
+    const ask = (target: string, ...lines: string[]) => {
+      const head = [`GET ${target} HTTP/1.1`, 'Host: gateway', ...lines, '', ''];
+      return rawRequest(Number(new URL(url).port), head.join('\r\n'));
+    };
+    const ada = `Proxy-Authorization: Basic ${Buffer.from('ada:sesame').toString('base64')}`;
+    const refused = await ask(backend.url);
+    expect([refused.status, refused.header('proxy-authenticate')]).toEqual([
+      407,
+      'Basic realm="proxy"',
+    ]);
+    expect((await ask(`${backend.url}/a`, ada)).status).toBe(200);
+    expect((await ask('http://secret.example.com/', ada)).status).toBe(403);
+    expect((await ask('http://169.254.169.254/', ada)).status).toBe(403);
+    expect(printed).toEqual([
+      'http://secret.example.com/ ERR_PROXY_FORBIDDEN_TARGET',
+      'http://169.254.169.254/ ERR_PROXY_FORBIDDEN_TARGET',
+    ]);
+    expect(backend.seen.map((seen) => seen.url)).toEqual(['/a']);
+  });
+
   it('attach', async () => {
     const { url, backend } = await start('attach');
     const { port } = new URL(url);
