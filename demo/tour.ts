@@ -40,7 +40,6 @@ export function tour({ gateway, forward, server, third }: Places): Stop[] {
       title: 'A forward proxy: this backend is asked for by its own name',
       curl: `curl -x ${forward} ${server}/user/1`,
     },
-    { title: 'The same through a tunnel', curl: `curl -p -x ${forward} ${server}/user/1` },
     { title: 'A backend that is down is a 502', curl: `curl -i ${gateway}/down` },
   ];
 }
