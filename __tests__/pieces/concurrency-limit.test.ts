@@ -3,6 +3,7 @@ import { describe, expect, it } from '@jest/globals';
 import {
   type Around,
   type ConcurrencyLimitOptions,
+  circuitBreaker,
   concurrencyLimit,
   exchangeOf,
   type Handler,
@@ -492,6 +493,103 @@ describe('concurrencyLimit', () => {
       await Promise.all([first.until(answered(200)), second.until(answered(200))]);
       await idle(limit);
       expect(pool.upstreams.map(({ inFlight }) => inFlight)).toEqual([0, 0]);
+    });
+
+    it('counts where a request goes in the end, whoever has sent it there', async () => {
+      const [a, b] = [await waiting(), await waiting()];
+      const balancer = loadBalancer({ upstreams: [a.url], health: { passive: false } });
+      const elsewhere = new UpstreamPool([b.url]);
+      closeAfter(() => balancer.close());
+      closeAfter(() => elsewhere.close());
+      const move: Around = async (exchange, send) => {
+        if (exchange.req.url === '/b') exchange.upstream = elsewhere.pick(exchange);
+        return send();
+      };
+      const moving: Handler = (req, res, next) => {
+        exchangeOf(req, res).around(move);
+        next?.();
+      };
+      const limit = concurrencyLimit({ limit: 1, queue: { size: 1, timeoutMs: 10_000 } });
+      const { port } = await gateway(
+        'express 5',
+        balancer,
+        limit,
+        moving,
+        proxyPass(),
+        proxyErrors(),
+      );
+      const first = await ask(port, '/b');
+      await b.has(1);
+      // Its place is at b now, and that at a is free.
+      const second = await ask(port, '/a');
+      await a.has(1);
+      expect(limit.inFlight).toBe(2);
+      a.answer();
+      await second.until(answered(200));
+      const third = await ask(port, '/b');
+      await eventually('a place in the queue', () => limit.waiting === 1);
+      expect(limit.inFlight).toBe(1);
+      b.answer();
+      await first.until(answered(200));
+      await b.has(2);
+      b.answer();
+      await third.until(answered(200));
+      await idle(limit);
+    });
+
+    it('goes along with retry() behind it', async () => {
+      const [lost, slow] = [
+        await rawUpstream((_bytes, socket) => void socket.destroy()),
+        await waiting(),
+      ];
+      const balancer = loadBalancer({
+        upstreams: [lost.url, slow.url],
+        strategy: { pick: ([first]) => first },
+        health: { passive: false },
+      });
+      closeAfter(() => balancer.close());
+      const limit = concurrencyLimit({ limit: 1 });
+      const again = retry({ random: () => 0, budget: false });
+      const { port } = await gateway(
+        'express 5',
+        balancer,
+        limit,
+        again,
+        proxyPass(),
+        proxyErrors(),
+      );
+      const first = await ask(port, '/1');
+      await slow.has(1);
+      expect(limit.inFlight).toBe(1);
+      expect((await rawRequest(port, request('GET /2'))).status).toBe(503);
+      slow.answer();
+      await first.until(answered(200));
+      await idle(limit);
+    });
+
+    it('is no failure for a circuit breaker, before it or behind', async () => {
+      const upstream = await waiting();
+      for (const at of ['before', 'behind'] as const) {
+        const limit = concurrencyLimit({ limit: 1 });
+        const breaker = circuitBreaker({ volumeThreshold: 1, errorThresholdPercentage: 1 });
+        const pool = new UpstreamPool([upstream.url]);
+        closeAfter(() => pool.close());
+        const pieces = at === 'before' ? [breaker, limit] : [limit, breaker];
+        const { port } = await gateway(
+          'express 5',
+          loadBalancer({ upstreams: pool }),
+          ...pieces,
+          proxyPass(),
+          proxyErrors(),
+        );
+        const client = await ask(port, '/1');
+        await eventually('the request', () => upstream.open.length === 1);
+        for (let i = 0; i < 5; i++) await rawRequest(port, request('GET /2'));
+        expect(pool.stats()[0]?.circuit?.state ?? 'closed').toBe('closed');
+        upstream.answer();
+        await client.until(answered(200));
+        await idle(limit);
+      }
     });
 
     it('is no failure of the upstream: passive health takes no notice', async () => {

@@ -73,9 +73,12 @@ export function concurrencyLimit(options: ConcurrencyLimitOptions): ConcurrencyL
   const total = { inFlight: 0, waiting: 0 };
   const slots = new Slots(gatesFor(per, { limit, size, timeoutMs, now, total }));
   const sendWithin: Around = (exchange, send) => slots.send(exchange, send);
+  const sendOn: Around = (exchange, send) => slots.sendOn(exchange, send);
 
   const handler: Handler = function concurrencyLimitMiddleware(req, res, next) {
-    exchangeOf(req, res).around(sendWithin);
+    const exchange = exchangeOf(req, res);
+    exchange.around(sendWithin);
+    if (per === 'upstream') exchange.aroundEach(sendOn);
     next?.();
   };
   return Object.defineProperties(handler, {

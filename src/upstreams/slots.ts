@@ -33,6 +33,20 @@ export class Slots {
     return waitAndSend(exchange, send, slot, gate);
   }
 
+  /**
+   * Sends from behind all other wrappers. One of them may have chosen another upstream: then the place is
+   * exchanged for one there.
+   */
+  sendOn(exchange: Exchange, send: Send): Promise<UpstreamResponse> {
+    const gate = this.#gates.of(exchange);
+    const held = this.#held.get(exchange);
+    if (gate === undefined || held === undefined || held.isAt(gate)) return send();
+    held.release();
+    const slot = this.#newSlot(exchange);
+    if (slot.enter(gate)) return slot.hold(send());
+    return waitAndSend(exchange, send, slot, gate);
+  }
+
   /** What an earlier try has left open is given back before the next one asks for a place. */
   #newSlot(exchange: Exchange): Slot {
     const before = this.#held.get(exchange);
@@ -81,6 +95,11 @@ class Slot implements Waiter {
     if (newest.#gate === undefined) return older;
     newest.older = older;
     return newest;
+  }
+
+  /** Whether this or an older one is a place at a gate. */
+  isAt(gate: Gate): boolean {
+    return this.#gate === gate || this.older?.isAt(gate) === true;
   }
 
   enter(gate: Gate): boolean {
