@@ -138,7 +138,8 @@ describe('concurrencyLimit', () => {
     });
     const { statuses, errors } = await load(port, { more: (sent) => sent < 400, clients: 32 });
     expect([statuses, errors]).toEqual([{ 200: 400 }, []]);
-    expect(most).toBe(7);
+    expect(most).toBeGreaterThan(1);
+    expect(most).toBeLessThanOrEqual(7);
     await idle(limit);
   });
 
