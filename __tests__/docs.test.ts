@@ -26,6 +26,7 @@ const PLACES: Readonly<Record<string, readonly [heading: string, within?: string
   PassiveHealthOptions: ['Passive health'],
   RetryBackoffOptions: ['retry', 'backoff.'],
   RetryBudgetOptions: ['retry', 'budget.'],
+  ServerTimeoutOptions: ['attach'],
   StickyOptions: ['Sticky sessions'],
   UpstreamPoolOptions: ['UpstreamPool'],
   UpstreamOptions: ['Upstream'],
@@ -124,7 +125,7 @@ interface OptionTable {
 
 /** The options that the source declares, by the heading under which they are listed. */
 function optionTables(): OptionTable[] {
-  const files = ['.', 'transport', 'upstreams', 'pieces'].flatMap(filesIn);
+  const files = ['.', 'transport', 'upstreams', 'pieces', 'server'].flatMap(filesIn);
   const declared = new Map(files.flatMap((file) => optionTypes(read(`src/${file}.ts`))));
   const tables = new Map<string, Map<string, string>>();
   for (const name of declared.keys()) {

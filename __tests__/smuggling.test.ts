@@ -329,8 +329,8 @@ const normalized: Record<string, Record<string, readonly [bytes: string, seen: o
     ],
   },
   'fields for this connection, which end here': {
-    'those of an upgrade nobody listens for': [
-      get('Upgrade: websocket', 'Connection: Upgrade'),
+    'those of an upgrade without its token in Connection': [
+      get('Upgrade: websocket', 'Connection: X-Upgrade'),
       { target: '/x' },
     ],
     'those of an upgrade to h2c': [

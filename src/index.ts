@@ -116,7 +116,7 @@ export { rewriteRedirects } from './pieces/rewrite-redirects.js';
 export { type RewriteFunction, type RewriteRules, rewriteUrl } from './pieces/rewrite-url.js';
 export { sendResponse } from './pieces/send-response.js';
 export { type StripHopHeadersOptions, stripHopHeaders } from './pieces/strip-hop-headers.js';
-export { type App, type Attached, attach } from './server/attach.js';
+export { type App, type Attached, type AttachOptions, attach } from './server/attach.js';
 export type { TargetLookup } from './transport/permitted.js';
 export type { TransportOptions } from './transport/settings.js';
 export type { TargetCheck, TargetFacts, TargetRule } from './transport/target-rules.js';

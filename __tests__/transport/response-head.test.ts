@@ -112,9 +112,11 @@ describe('objectionTo', () => {
     [999, plain, 1, 'status 999'],
     [200, chunked, 1, undefined],
     [200, chunked, 0, 'chunked HTTP/1.0'],
+    [101, plain, 1, undefined],
+    [101, plain, 0, '101 of HTTP/1.0'],
     [200, plain, 2, 'not HTTP/1'],
   ])('to status %i, %j of HTTP/1.%i is %p', (status, response, minor, objection) => {
-    expect(objectionTo(status, response, minor)).toBe(objection);
+    expect(objectionTo(status, response, { minorVersion: minor })).toBe(objection);
   });
 });
 

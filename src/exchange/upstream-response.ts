@@ -78,7 +78,7 @@ export class UpstreamResponse {
   readonly upstream: Upstream | undefined;
   /** The try that led to this response. */
   readonly attempt: Attempt | undefined = undefined;
-  /** Whether there can be a body at all: not for HEAD, 204 and 304. */
+  /** Whether there can be a body at all: not for HEAD, 101, 204 and 304. */
   hasBody: boolean;
   /**
    * The longest body that `text()`, `json()` and `buffer()` take, before and after decoding.
@@ -112,6 +112,13 @@ export class UpstreamResponse {
   set status(status: number) {
     this.#status = finalStatus(status);
     this.statusText = '';
+  }
+
+  /** Takes over the head that came from the wire, where the status may be 101 as well. */
+  protected arrive(status: number, statusText: string, headers: HeaderList): void {
+    this.#status = status;
+    this.statusText = statusText;
+    this.headers = headers;
   }
 
   /** The whole body as text, decoded, in the charset that `Content-Type` names. */

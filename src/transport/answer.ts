@@ -20,7 +20,10 @@ const LINGER_MS = 2_000;
 export function sendAnswer(exchange: Exchange, response: UpstreamResponse): void {
   const { res } = exchange;
   const { content } = response;
-  if (isBodyless(res, response)) {
+  if (response.status === 101) {
+    // Behind it, there is a tunnel in place of a body, whatever has been assigned.
+    response.relayTo(res, writeHead);
+  } else if (isBodyless(res, response)) {
     writeHead(res, response);
     response.discard();
     endAnswer(res);

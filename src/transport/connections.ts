@@ -4,7 +4,7 @@ import type { AnyDispatcher, ConnectionSettings } from '../connection-settings.j
 import type { Upstream } from '../upstreams/upstream.js';
 import { connector } from './connector.js';
 import { Http2Connections } from './http2-connections.js';
-import { type SocketWatcher, watchSocket } from './socket-watch.js';
+import { type SocketWatcher, unwatchSocket, watchSocket } from './socket-watch.js';
 
 /** What a try says to undici; `connection` is noted by the connection that takes it. */
 export interface SendOptions extends Dispatcher.DispatchOptions {
@@ -24,6 +24,8 @@ export interface Carrier extends SocketWatcher {
   readonly isOpen: boolean;
   /** Ends the connection under the request that it carries. */
   cut(reason: Error): void;
+  /** Gives its socket away, which has switched to another protocol. */
+  letGo?(socket: Socket): void;
 }
 
 /** The connections to one upstream, made with one set of settings. */
@@ -129,6 +131,11 @@ class Connection extends Client implements Carrier {
     this.#socket?.destroy(reason);
   }
 
+  letGo(socket: Socket): void {
+    this.#socket = undefined;
+    unwatchSocket(socket);
+  }
+
   override dispatch(options: SendOptions, handler: Dispatcher.DispatchHandler): boolean {
     options.connection = this;
     return super.dispatch(options, handler);
@@ -137,7 +144,8 @@ class Connection extends Client implements Carrier {
   #opened(socket: Socket): void {
     this.#socket = socket;
     socket.once('close', () => {
-      this.#socket = undefined;
+      // One that has been given away may close long after the next one was opened.
+      if (this.#socket === socket) this.#socket = undefined;
     });
     this.served = 0;
     this.wasReset = false;

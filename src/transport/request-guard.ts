@@ -19,6 +19,8 @@ const NEVER_NOMINATED = ['host', 'content-length', 'content-type'];
  */
 export function guardRequest(req: IncomingMessage, allowTrace: boolean): void {
   guardMessage(req, allowTrace);
+  // RFC 9110, 9.3.6: whoever is no forward proxy has nowhere to connect to.
+  if (req.method === 'CONNECT') throw new BadRequestError('CONNECT is not allowed', 405);
   targetAuthority(req.url ?? '/');
 }
 

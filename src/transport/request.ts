@@ -53,6 +53,7 @@ export function outgoingRequest(
     headersTimeout: settings.headersTimeoutMs,
     bodyTimeout: settings.bodyTimeoutMs,
     // Left to itself, undici takes the name from Host and reconnects whenever it changes.
+    upgrade: exchange.clientEnd === undefined ? null : (exchange.upgrade ?? null),
     servername: upstream.protocol === 'https:' ? upstream.hostname : undefined,
     replayable: !upload && REPLAYABLE.has(method),
     connection: undefined,

@@ -1,5 +1,6 @@
 import { fieldInfo, HOP_BY_HOP, isAllowedTrailer, nominated } from '../exchange/fields.js';
 import type { HeaderOverlay } from '../exchange/header-overlay.js';
+import type { SocketWatcher } from './socket-watch.js';
 
 /** How the body of a response is delimited, and its end-to-end fields as flat names and values. */
 export interface ResponseHead {
@@ -70,12 +71,16 @@ export function responseHead(
 export function objectionTo(
   status: number,
   { chunked }: ResponseHead,
-  minorVersion: number | undefined,
+  connection: Pick<SocketWatcher, 'minorVersion'> | undefined,
 ): string | undefined {
   if (status > 599) return `status ${status}`;
+  if (connection === undefined) return undefined;
+  const { minorVersion } = connection;
   if (minorVersion !== 0 && minorVersion !== 1) return 'not HTTP/1';
-  // RFC 9112, 6.1: HTTP/1.0 has no transfer codings.
-  return minorVersion === 0 && chunked ? 'chunked HTTP/1.0' : undefined;
+  if (minorVersion === 1) return undefined;
+  // RFC 9112, 6.1 and RFC 9110, 7.8: HTTP/1.0 has neither transfer codings nor upgrades.
+  if (status === 101) return '101 of HTTP/1.0';
+  return chunked ? 'chunked HTTP/1.0' : undefined;
 }
 
 /** The fields of an interim response that may go on; RFC 9110, 7.6.1 counts for 1xx as well. */

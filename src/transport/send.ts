@@ -39,6 +39,7 @@ function sendOnce(exchange: Exchange, settings: TransportSettings): Promise<Upst
     }
     const request = outgoingRequest(exchange, upstream, settings);
     const connections = connectionsTo(upstream, upstream.settings ?? settings.connection);
-    new WireResponse(exchange, request, connections, settings, { resolve, reject }).dispatch();
+    const one = { exchange, request, connections, settings, resolve, reject, again: false };
+    new WireResponse(one).dispatch();
   });
 }

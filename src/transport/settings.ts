@@ -27,6 +27,11 @@ export interface TransportOptions extends ConnectionOptions {
    * @default 60_000
    */
   readonly bodyTimeoutMs?: number | undefined;
+  /**
+   * Ends a tunnel (WebSocket and its kin) when nothing has gone either way for so long, in milliseconds.
+   * No limit by default.
+   */
+  readonly tunnelIdleMs?: number | undefined;
   /** Longest request body, in bytes; longer ones are answered with 413. No limit by default. */
   readonly maxBodyBytes?: number | undefined;
   /**
@@ -48,6 +53,7 @@ export const TRANSPORT_OPTIONS = [
   'host',
   'headersTimeoutMs',
   'bodyTimeoutMs',
+  'tunnelIdleMs',
   'maxBodyBytes',
   'maxHeaderFields',
   'allowTrace',
@@ -59,6 +65,7 @@ export interface TransportSettings {
   readonly host: string;
   readonly headersTimeoutMs: number;
   readonly bodyTimeoutMs: number;
+  readonly tunnelIdleMs: number | undefined;
   readonly maxBodyBytes: number;
   readonly maxHeaderFields: number;
   readonly allowTrace: boolean;
@@ -72,6 +79,7 @@ export function transportSettings(factory: string, options: TransportOptions): T
     host = 'upstream',
     headersTimeoutMs = 30_000,
     bodyTimeoutMs = 60_000,
+    tunnelIdleMs,
     maxBodyBytes = Number.POSITIVE_INFINITY,
     maxHeaderFields = 256,
     allowTrace = false,
@@ -80,6 +88,7 @@ export function transportSettings(factory: string, options: TransportOptions): T
   checkHost(`${factory}: host`, host);
   milliseconds(`${factory}: headersTimeoutMs`, headersTimeoutMs);
   milliseconds(`${factory}: bodyTimeoutMs`, bodyTimeoutMs);
+  if (tunnelIdleMs !== undefined) milliseconds(`${factory}: tunnelIdleMs`, tunnelIdleMs);
   if (maxBodyBytes !== Number.POSITIVE_INFINITY) {
     wholeNumber(`${factory}: maxBodyBytes`, maxBodyBytes);
   }
@@ -89,6 +98,7 @@ export function transportSettings(factory: string, options: TransportOptions): T
     host,
     headersTimeoutMs,
     bodyTimeoutMs,
+    tunnelIdleMs,
     maxBodyBytes,
     maxHeaderFields,
     allowTrace,

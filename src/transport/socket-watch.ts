@@ -26,16 +26,28 @@ const MAX_HELD_BYTES = 16_384;
  * give no hook for: see each function.
  */
 export function watchSocket(socket: Socket, watcher: SocketWatcher): void {
-  noteReset(socket, watcher);
-  inspectHeads(socket, watcher);
-  hearLastWords(socket);
+  const watched: WatchedSocket = Object.assign(socket, { [WATCHER]: watcher });
+  watched.prependListener('error', noteReset);
+  inspectHeads(watched, watcher);
+  hearLastWords(watched);
 }
 
+/** Leaves a socket as it was: it no longer speaks HTTP, and its connection may have got another one. */
+export function unwatchSocket(socket: Socket): void {
+  socket.off('error', noteReset);
+  const own: { push?: unknown; _write?: unknown; _writev?: unknown } = socket;
+  delete own.push;
+  delete own._write;
+  delete own._writev;
+}
+
+const WATCHER = Symbol('watcher');
+
+type WatchedSocket = Socket & { [WATCHER]: SocketWatcher };
+
 /** A body that ends with the connection looks whole to undici when a reset cut it. */
-function noteReset(socket: Socket, watcher: SocketWatcher): void {
-  socket.prependListener('error', () => {
-    watcher.wasReset = true;
-  });
+function noteReset(this: WatchedSocket): void {
+  this[WATCHER].wasReset = true;
 }
 
 /**

@@ -41,6 +41,12 @@ export function openTunnel(exchange: Exchange, far: FarEnd): void {
   exchange.inFlight = new Tunnel(exchange, client, far);
 }
 
+/** Keeps a socket that waits for its tunnel: it must neither end by itself nor break the process. */
+export function holdSocket(socket: Socket): void {
+  socket.allowHalfOpen = true;
+  socket.on('error', ignore);
+}
+
 /** Writes the head that says to a client that its CONNECT has succeeded; fields set on `res` go with it. */
 export function writeConnected({ res }: Exchange): void {
   // RFC 9110, 9.3.6: no framing. Node leaves out of its own accord what has been removed once.
@@ -154,6 +160,8 @@ function onClose(this: End): void {
 function onTimeout(this: End): void {
   this[TUNNEL].abandon();
 }
+
+function ignore(): void {}
 
 function destroy(socket: Socket): void {
   socket.destroy();

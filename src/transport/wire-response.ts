@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { type Attempt, beginAttempt } from '../exchange/attempt.js';
@@ -8,34 +9,30 @@ import {
   ClientClosedError,
   type ProxyError,
   ResetError,
+  UpgradeError,
 } from '../exchange/errors.js';
-import type { Exchange, InFlight } from '../exchange/exchange.js';
+import type { InFlight } from '../exchange/exchange.js';
 import { HeaderList } from '../exchange/header-list.js';
 import { forbidsBody, UpstreamResponse, type WriteHead } from '../exchange/upstream-response.js';
 import type { Upstream } from '../upstreams/upstream.js';
-import type { Connections } from './connections.js';
 import { failure, mayGoAgain } from './failures.js';
 import { passInterim } from './interim.js';
 import { log } from './log.js';
-import type { OutgoingRequest } from './request.js';
 import {
   objectionTo,
   type ParsedFields,
+  type RawFields,
+  type ResponseHead,
   rawFields,
   responseHead,
   trailerPairs,
 } from './response-head.js';
-import type { TransportSettings } from './settings.js';
+import { Switched } from './switched.js';
+import type { Try } from './try.js';
 import { type BodyOwner, WireBody } from './wire-body.js';
 
 /** What is cheaper to read to its end, for the sake of the connection, than to cut off. */
 const DRAIN_BYTES = 65_536;
-
-/** What one promise of a response is settled by, over all the tries it takes. */
-export interface Settle {
-  readonly resolve: (response: UpstreamResponse) => void;
-  readonly reject: (error: ProxyError) => void;
-}
 
 /**
  * One try at an upstream: undici's handler, and the response it turns into. It settles the promise at
@@ -47,13 +44,8 @@ export class WireResponse
 {
   override readonly upstream: Upstream;
   override readonly attempt: Attempt;
-  readonly #exchange: Exchange;
-  readonly #request: OutgoingRequest;
-  readonly #connections: Connections;
-  readonly #settings: TransportSettings;
   readonly #body: WireBody;
-  readonly #settle: Settle;
-  readonly #again: boolean;
+  readonly #try: Try;
 
   #controller: Dispatcher.DispatchController | undefined = undefined;
   #reused = false;
@@ -65,24 +57,14 @@ export class WireResponse
 
   #length: number | undefined = undefined;
   #delimited = false;
+  #switched: Switched | undefined = undefined;
 
-  constructor(
-    exchange: Exchange,
-    request: OutgoingRequest,
-    connections: Connections,
-    settings: TransportSettings,
-    settle: Settle,
-    again = false,
-  ) {
+  constructor(one: Try) {
     super();
+    const { exchange, request, settings } = one;
+    this.#try = one;
     this.upstream = request.upstream;
-    this.#exchange = exchange;
-    this.#request = request;
-    this.#connections = connections;
-    this.#settings = settings;
     this.#body = new WireBody(exchange, settings.bodyTimeoutMs, this);
-    this.#settle = settle;
-    this.#again = again;
     this.attempt = beginAttempt(request.upstream, request.path);
     exchange.attempts.push(this.attempt);
     request.upstream.requests += 1;
@@ -91,9 +73,10 @@ export class WireResponse
 
   /** Hands the request to undici. */
   dispatch(): void {
-    if (log.enabled) log('%s %s → %s', this.#request.method, this.#request.path, this.upstream);
-    if (this.#again) this.#connections.dispatchFresh(this.#request, this);
-    else this.#connections.dispatch(this.#request, this);
+    const { connections, request, again } = this.#try;
+    if (log.enabled) log('%s %s → %s', request.method, request.path, this.upstream);
+    if (again) connections.dispatchFresh(request, this);
+    else connections.dispatch(request, this);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -102,7 +85,7 @@ export class WireResponse
     this.#controller = controller;
     this.#body.begin(controller);
     this.attempt.sentAt = performance.now();
-    const { connection } = this.#request;
+    const { connection } = this.#try.request;
     this.#reused = connection === undefined || connection.served++ > 0;
     if (connection === undefined) return;
     connection.awaitsHead = true;
@@ -115,27 +98,16 @@ export class WireResponse
     headers: ParsedFields,
     statusText = '',
   ): void {
+    const { exchange, request } = this.#try;
     const raw = rawFields(controller.rawHeaders);
     if (status < 200) {
-      const objection = passInterim(this.#exchange, status, raw, ++this.#interims);
+      if (status === 101 && request.upgrade) throw new UpgradeError({ upstream: this.upstream });
+      const objection = passInterim(exchange, status, raw, ++this.#interims);
       if (objection !== undefined) throw this.#unfit(objection);
       return;
     }
-    const head = responseHead(raw, headers, this.#exchange.headers, this.#settings.maxHeaderFields);
-    // What is thrown here, undici breaks the connection for and reports to onResponseError.
-    if (typeof head === 'string') throw this.#unfit(head);
-    const { connection } = this.#request;
-    const minorVersion = connection === undefined ? 1 : connection.minorVersion;
-    const objection = objectionTo(status, head, minorVersion);
-    if (objection !== undefined) throw this.#unfit(objection);
-    this.#headArrived = true;
-    this.attempt.headAt = performance.now();
-    this.attempt.status = status;
-    this.upstream.noteAnswer(status, this.attempt.headAt - this.attempt.startedAt);
-    this.status = status;
-    this.statusText = statusText;
-    this.headers = new HeaderList(head.lines);
-    this.hasBody = this.#request.method !== 'HEAD' && !forbidsBody(status);
+    const head = this.#begin(raw, headers, status, statusText);
+    this.hasBody = request.method !== 'HEAD' && !forbidsBody(status);
     this.#length = head.length;
     this.#delimited = head.chunked || head.length !== undefined;
     // A 304 may name the length that a 200 would have; undici 7 then waits for it and calls it short.
@@ -143,7 +115,23 @@ export class WireResponse
       this.#finish();
       this.#body.finish();
     }
-    this.#settle.resolve(this);
+    this.#try.resolve(this);
+  }
+
+  /** The upstream has switched protocols; its socket is nobody's but ours from here on. */
+  onRequestUpgrade(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: ParsedFields,
+    socket: Socket,
+  ): void {
+    this.#switched = new Switched(socket, this.#try.request, headers);
+    this.#begin(rawFields(controller.rawHeaders), headers, status, '');
+    this.hasBody = false;
+    this.#finish();
+    this.#body.finish();
+    this.#try.exchange.inFlight = this;
+    this.#try.resolve(this);
   }
 
   onResponseData(_controller: unknown, chunk: Buffer): void {
@@ -153,7 +141,7 @@ export class WireResponse
   onResponseEnd(controller: Dispatcher.DispatchController): void {
     if (this.#over) return;
     // Undici takes a reset for the end of a body that only the end of the connection delimits.
-    if (!this.#delimited && this.#request.connection?.wasReset) {
+    if (!this.#delimited && this.#try.request.connection?.wasReset) {
       this.#fail(new ResetError({ upstream: this.upstream }));
       return;
     }
@@ -163,21 +151,14 @@ export class WireResponse
 
   onResponseError(_controller: unknown, cause: unknown): void {
     if (this.#over) return;
-    const stage = this.#controller || this.#request.connection?.isOpen ? 'sent' : 'connecting';
+    const stage = this.#controller || this.#try.request.connection?.isOpen ? 'sent' : 'connecting';
     const error = failure(cause, stage, this.upstream);
     this.attempt.error = error;
     if (this.#mayGoAgain(error)) {
       this.#over = true;
       log('an idle connection was closed under the request, sending it again');
-      const again = { ...this.#request, connection: undefined };
-      new WireResponse(
-        this.#exchange,
-        again,
-        this.#connections,
-        this.#settings,
-        this.#settle,
-        true,
-      ).dispatch();
+      const request = { ...this.#try.request, connection: undefined };
+      new WireResponse({ ...this.#try, request, again: true }).dispatch();
     } else {
       this.#fail(error);
     }
@@ -185,6 +166,7 @@ export class WireResponse
 
   /** The client has gone: the call ends, and it is nobody's failure. */
   abandon(): void {
+    this.#switched?.destroy();
     if (this.#over) return;
     const error = new ClientClosedError({ upstream: this.upstream });
     this.#fail(error);
@@ -193,7 +175,8 @@ export class WireResponse
 
   /** What is left of the upload is for the next try, if there is one: it must not go two ways. */
   override discard(): void {
-    const { body } = this.#request;
+    this.#switched?.destroy();
+    const { body } = this.#try.request;
     if (body instanceof Readable && !body.readableEnded) {
       this.#cut(new ResetError({ upstream: this.upstream }));
       body.destroy();
@@ -203,6 +186,10 @@ export class WireResponse
 
   override relayTo(res: ServerResponse, writeHead: WriteHead): void {
     if (this.#failure !== undefined) throw this.#failure;
+    if (this.status === 101) {
+      this.#switched?.tunnel(this.#try.exchange, this, writeHead, this.#try.settings.tunnelIdleMs);
+      return;
+    }
     this.#body.relayTo(res, this, writeHead, this.#length);
   }
 
@@ -217,18 +204,36 @@ export class WireResponse
     this.#cut(new ResetError({ upstream: this.upstream }));
   }
 
+  /**
+   * Takes the head over, if it is fit.
+   *
+   * @throws BadResponseError: undici breaks the connection for it, and reports it to onResponseError.
+   */
+  #begin(raw: RawFields, fields: ParsedFields, status: number, statusText: string): ResponseHead {
+    const { exchange, request, settings } = this.#try;
+    const head = responseHead(raw, fields, exchange.headers, settings.maxHeaderFields);
+    const unfit = typeof head === 'string' ? head : objectionTo(status, head, request.connection);
+    if (typeof head === 'string' || unfit !== undefined) throw this.#unfit(String(unfit));
+    this.#headArrived = true;
+    this.attempt.headAt = performance.now();
+    this.attempt.status = status;
+    this.upstream.noteAnswer(status, this.attempt.headAt - this.attempt.startedAt);
+    this.arrive(status, statusText, new HeaderList(head.lines));
+    return head;
+  }
+
   #unfit(reason: string): BadResponseError {
     return new BadResponseError({ cause: new Error(reason), upstream: this.upstream });
   }
 
   #mayGoAgain(error: ProxyError): boolean {
-    if (this.#again) return false;
+    if (this.#try.again) return false;
     return mayGoAgain(error, {
       sent: this.#controller !== undefined,
       reused: this.#reused,
       answered: this.#headArrived || this.#interims > 0,
-      isOpen: this.#request.connection?.isOpen === true,
-      replayable: this.#request.replayable,
+      isOpen: this.#try.request.connection?.isOpen === true,
+      replayable: this.#try.request.replayable,
     });
   }
 
@@ -236,7 +241,7 @@ export class WireResponse
   #finish(): void {
     this.#over = true;
     this.upstream.bytesReceived += this.#body.received;
-    if (this.#exchange.inFlight === this) this.#exchange.inFlight = undefined;
+    if (this.#try.exchange.inFlight === this) this.#try.exchange.inFlight = undefined;
   }
 
   #fail(error: ProxyError): void {
@@ -246,7 +251,7 @@ export class WireResponse
     // 408 is about the client, which has stood still: no failure of the upstream.
     if (error.status !== 408) this.upstream.noteFailure(error.code);
     if (this.#headArrived) this.#body.breakOff(error);
-    else this.#settle.reject(error);
+    else this.#try.reject(error);
   }
 
   /** Nobody wants what still comes. */
@@ -259,7 +264,7 @@ export class WireResponse
   /** Ends what is under way on the wire. What still waits for its turn is dropped when that comes. */
   #abort(reason: ProxyError): void {
     // Left to itself, undici opens another connection for the request that it has just given up.
-    if (this.#controller !== undefined) this.#request.connection?.cut(reason);
+    if (this.#controller !== undefined) this.#try.request.connection?.cut(reason);
     this.#controller?.abort(reason);
   }
 

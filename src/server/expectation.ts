@@ -1,0 +1,43 @@
+import { IncomingMessage, type ServerResponse } from 'node:http';
+
+/** Node takes any value that has the word in it, and any number of lines. */
+export function isPlainExpectation(req: IncomingMessage): boolean {
+  return req.headers.expect?.toLowerCase() === '100-continue';
+}
+
+/** RFC 9110, 10.1.1: an expectation that cannot be met is 417. */
+export function refuseExpectation(_req: IncomingMessage, res: ServerResponse): void {
+  res.writeHead(417, { Connection: 'close', 'Content-Length': 0 }).end();
+}
+
+/**
+ * Sends the 100 at the first read of the body, whoever reads. `_read` is where a stream's consumer
+ * arrives in the end, be it `express.json()`, a pipe or `proxyPass()`.
+ */
+export function continueOnRead(req: IncomingMessage, res: ServerResponse): void {
+  req._read = function readAfterContinue(size: number): void {
+    req._read = IncomingMessage.prototype._read;
+    // After a final answer, the read only drains what the client sends regardless.
+    if (!res.headersSent) {
+      if (isDrain(req)) return endUnread(req, res);
+      res.writeContinue();
+    }
+    req._read(size);
+  };
+}
+
+/** Whether a request is read for nobody, as `resume()` does to get rid of a body. */
+function isDrain(req: IncomingMessage): boolean {
+  return req.readableFlowing === true && req.listenerCount('data') === 0;
+}
+
+/**
+ * Express' default error handler, as body parsers do, drains a request before it lets the error out.
+ * The client has sent nothing and is not asked to, so the request is over as it is. What it sends all
+ * the same could be anything (RFC 9110, 10.1.1): the connection closes behind the answer.
+ */
+function endUnread(req: IncomingMessage, res: ServerResponse): void {
+  res.shouldKeepAlive = false;
+  req.complete = true;
+  req.push(null);
+}
