@@ -145,6 +145,38 @@ describe('the demo', () => {
     expect(logged).toEqual([`GET ${url}: 200, 30 bytes`]);
   });
 
+  it('trips the breaker of a broken backend, and answers at once', async () => {
+    await request(demo.third).post('/break');
+    const statuses: unknown[] = [];
+    for (let i = 0; i < 4; i++) {
+      const { status, headers } = await request(demo.gateway).get('/breaker');
+      statuses.push([status, headers['retry-after']]);
+    }
+    expect(statuses.slice(0, 3)).toEqual(Array(3).fill([503, undefined]));
+    expect(statuses[3]).toEqual([503, '5']);
+    expect(logged).toContain('the breaker of the third backend is open');
+  });
+
+  it('turns the sixth request in ten seconds away', async () => {
+    const statuses: number[] = [];
+    for (let i = 0; i < 6; i++) {
+      statuses.push((await request(demo.gateway).get('/limited')).status);
+    }
+    expect(statuses).toEqual([200, 200, 200, 200, 200, 429]);
+  });
+
+  it('lets one through at a time, has one wait, and turns the third away', async () => {
+    const asked = [1, 2, 3].map(() => request(demo.gateway).get('/narrow/slow'));
+    const answers = await Promise.all(asked);
+    expect(answers.map(({ status }) => status).sort()).toEqual([200, 200, 503]);
+  });
+
+  it('has something for clients while a backend is down', async () => {
+    const res = await request(demo.gateway).get('/degraded');
+    expect([res.status, res.text]).toEqual([200, 'what we had yesterday\n']);
+    expect(logged).toEqual(['a fallback for ERR_PROXY_CONNECT']);
+  });
+
   it('answers 502 for a backend that is not there, and logs the code', async () => {
     const res = await request(demo.gateway).get('/down/here');
     expect(res.status).toBe(502);
@@ -154,7 +186,8 @@ describe('the demo', () => {
 
   it('has something to show behind every command of its tour', async () => {
     for (const { curl } of tour(demo)) {
-      const { url, ...init } = fetchLike(curl);
+      // Of a loop, what it repeats.
+      const { url, ...init } = fetchLike(/curl .*?(?=;| & |$)/.exec(curl)?.[0] ?? '');
       const res = await fetch(url, init);
       await res.arrayBuffer();
       expect([curl, res.status]).toEqual([curl, url.endsWith('/down') ? 502 : 200]);

@@ -24,6 +24,10 @@ export function backend(name: string): Express {
     res.send(`user info from ${name} backend\n`);
   });
 
+  app.get('/slow', (_req, res) => {
+    setTimeout(() => res.send(`at last, says the ${name} backend\n`), 1_000);
+  });
+
   app.get('/page', (_req, res) => {
     const page = gzipSync(`<h1>Hello from the ${name} backend</h1>\n`);
     res.set({ 'Content-Type': 'text/html; charset=utf-8', 'Content-Encoding': 'gzip' }).send(page);

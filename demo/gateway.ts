@@ -4,6 +4,7 @@ import { balanced } from './routes/balanced.js';
 import { edits } from './routes/edits.js';
 import { fallThrough } from './routes/fall-through.js';
 import { forwarding } from './routes/forwarding.js';
+import { protections } from './routes/protected.js';
 
 /** Where the backends are. */
 export interface Backends {
@@ -19,6 +20,7 @@ export function gateway({ server, second, third }: Backends, log: (line: string)
 
   app.use(forwarding(server, log));
   app.use(balanced([server, second, third], log));
+  app.use(protections(server, third, log));
   app.use(edits(server));
   app.use(fallThrough(server));
 

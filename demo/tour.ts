@@ -40,6 +40,22 @@ export function tour({ gateway, forward, server, third }: Places): Stop[] {
       title: 'A forward proxy: this backend is asked for by its own name',
       curl: `curl -x ${forward} ${server}/user/1`,
     },
+    {
+      title: 'Trip the breaker: break the third backend first, and the fourth answer comes at once',
+      curl: `for i in 1 2 3 4; do curl -i ${gateway}/breaker; done`,
+    },
+    {
+      title: 'Flood the limiter: the sixth in ten seconds is a 429',
+      curl: `for i in 1 2 3 4 5 6; do curl -i ${gateway}/limited; done`,
+    },
+    {
+      title: 'One at a time, one may wait: the third is a 503',
+      curl: `for i in 1 2 3; do curl -i ${gateway}/narrow/slow & done; wait`,
+    },
+    {
+      title: 'A backend that is down, and what we had yesterday',
+      curl: `curl ${gateway}/degraded`,
+    },
     { title: 'A backend that is down is a 502', curl: `curl -i ${gateway}/down` },
   ];
 }

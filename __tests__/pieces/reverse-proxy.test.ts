@@ -4,6 +4,7 @@ import {
   type Discovery,
   exchangeOf,
   type Handler,
+  type ProxyError,
   proxyErrors,
   type ReverseProxy,
   type ReverseProxyOptions,
@@ -68,6 +69,28 @@ describe('reverseProxy', () => {
     closeAfter(() => pool.close());
     const { get } = await proxied({ target: pool });
     expect((await get()).body).toBe('up');
+  });
+
+  it('protects upstreams, with an option for each piece', async () => {
+    const proxy = {
+      upstreams: [DOWN],
+      retry: false,
+      rateLimiter: { limit: 6 },
+      concurrencyLimit: { limit: 1 },
+      circuitBreaker: { volumeThreshold: 3 },
+      fallback: ({ code }: ProxyError) => ({ status: 299, body: code }),
+    } as const;
+    const { get } = await proxied(proxy);
+    const bodies: string[] = [];
+    for (let i = 0; i < 7; i++) bodies.push((await get()).body);
+    expect(bodies).toEqual([
+      ...Array(3).fill('ERR_PROXY_CONNECT'),
+      ...Array(3).fill('ERR_PROXY_CIRCUIT_OPEN'),
+      'ERR_PROXY_RATE_LIMITED',
+    ]);
+    expect(() => reverseProxy({ upstreams: [], concurrencyLimit: {} as never })).toThrow(
+      'concurrencyLimit: limit must be a whole number, received undefined',
+    );
   });
 
   it('does not retry where that is turned off', async () => {

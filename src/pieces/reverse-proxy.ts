@@ -1,17 +1,23 @@
 import { exchangeOf, type Handler, type Next, type ResponseEdit } from '../exchange/exchange.js';
+import type { ResponseInit } from '../exchange/upstream-response.js';
 import { flag, known, refuseRequest } from '../options.js';
 import { fail } from '../transport/deliver.js';
 import { TRANSPORT_OPTIONS } from '../transport/settings.js';
 import type { Discovery } from '../upstreams/discovery/discovery.js';
+import type { FallbackHandler } from '../upstreams/fallback-option.js';
 import type { UpstreamPool } from '../upstreams/pool.js';
 import { POOL_OPTIONS, type UpstreamPoolOptions } from '../upstreams/pool-options.js';
 import type { StickyOptions } from '../upstreams/sticky.js';
 import { Upstream, type UpstreamInit } from '../upstreams/upstream.js';
+import { type CircuitBreakerOptions, circuitBreaker } from './circuit-breaker.js';
+import { type ConcurrencyLimitOptions, concurrencyLimit } from './concurrency-limit.js';
+import { fallback } from './fallback.js';
 import { type ForwardedForOptions, forwardedFor } from './forwarded-for.js';
 import { type LoadBalancerOptions, loadBalancer } from './load-balancer.js';
 import { modifyResponse } from './modify-response.js';
 import { type ProxyPassOptions, proxyPass, type Target } from './proxy-pass.js';
 import { type ProxyStatusOptions, proxyStatus } from './proxy-status.js';
+import { type RateLimiterOptions, rateLimiter } from './rate-limiter.js';
 import { type RetryOptions, retry } from './retry.js';
 import { type RewriteCookiesOptions, rewriteCookies } from './rewrite-cookies.js';
 import { rewriteRedirects } from './rewrite-redirects.js';
@@ -31,6 +37,14 @@ export interface ReverseProxyOptions extends ProxyPassOptions, UpstreamPoolOptio
    * upstreams to choose from, and not for a single target.
    */
   readonly retry?: RetryOptions | false | undefined;
+  /** What `fallback()` puts in the place of errors; left out without it. */
+  readonly fallback?: FallbackHandler | ResponseInit | undefined;
+  /** Options of `rateLimiter()`; left out without any. */
+  readonly rateLimiter?: RateLimiterOptions | undefined;
+  /** Options of `concurrencyLimit()`; left out without any. */
+  readonly concurrencyLimit?: ConcurrencyLimitOptions | undefined;
+  /** Options of `circuitBreaker()`; left out without any. */
+  readonly circuitBreaker?: CircuitBreakerOptions | undefined;
   /** Options of `proxyStatus()`; left out without any. */
   readonly proxyStatus?: ProxyStatusOptions | undefined;
   /** Options of `stripHopHeaders()`. */
@@ -59,11 +73,13 @@ export interface ReverseProxy extends Handler {
   close(): Promise<void>;
 }
 
-const OPTIONS = [
-  'target',
-  'upstreams',
-  'sticky',
+/** The options that stand for a piece each; the others are those of the balancer and of `proxyPass()`. */
+const PIECES = [
   'retry',
+  'fallback',
+  'rateLimiter',
+  'concurrencyLimit',
+  'circuitBreaker',
   'proxyStatus',
   'stripHopHeaders',
   'forwardedFor',
@@ -71,7 +87,14 @@ const OPTIONS = [
   'rewriteRedirects',
   'rewriteCookies',
   'modifyResponse',
+] as const satisfies readonly (keyof ReverseProxyOptions)[];
+
+const OPTIONS = [
+  'target',
+  'upstreams',
+  'sticky',
   'hold',
+  ...PIECES,
   ...POOL_OPTIONS,
   ...TRANSPORT_OPTIONS,
 ] as const satisfies readonly (keyof ReverseProxyOptions)[];
@@ -92,36 +115,17 @@ export function reverseProxy(options: Target | ReverseProxyOptions): ReverseProx
   }
   const { strategy, health, slowStartMs, sticky, transport, now, random, ...others } = rest;
   const choice = { strategy, health, slowStartMs, sticky, transport, now, random };
-  const {
-    retry: again = isSingle(target) ? false : {},
-    proxyStatus: status,
-    stripHopHeaders: strip,
-    forwardedFor: forwarded = {},
-    rewriteUrl: rules,
-    rewriteRedirects: redirects = true,
-    rewriteCookies: cookies,
-    modifyResponse: edit,
-    ...passOptions
-  } = others;
-
-  flag('reverseProxy: rewriteRedirects', redirects);
-
+  const { passOptions, ...pieceOptions } = split(others);
+  const first = before(pieceOptions);
+  const last = [...around(pieceOptions, isSingle(target)), ...after(pieceOptions)];
   const decides = typeof target === 'function';
+  const pass = decides ? proxyPass(target, passOptions) : proxyPass(passOptions);
+  // Last, when all else is known to be right: it may have begun to look for upstreams.
   const balancer = decides
     ? refuseChoice(choice)
     : loadBalancer({ upstreams: upstreams === undefined ? only(target) : upstreams, ...choice });
-  const pass = decides ? proxyPass(target, passOptions) : proxyPass(passOptions);
-  const pieces: Handler[] = [];
-  if (status !== undefined) pieces.push(proxyStatus(status));
-  pieces.push(stripHopHeaders(strip));
-  if (forwarded !== false) pieces.push(forwardedFor(forwarded));
-  if (rules !== undefined) pieces.push(rewriteUrl(rules));
-  if (balancer !== undefined) pieces.push(balancer);
-  if (again !== false) pieces.push(retry(again));
-  if (redirects) pieces.push(rewriteRedirects());
-  if (cookies !== undefined) pieces.push(rewriteCookies(cookies));
-  if (edit !== undefined) pieces.push(modifyResponse(edit));
-  pieces.push(pass);
+  const choosing = balancer === undefined ? [] : [balancer];
+  const pieces: readonly Piece[] = [...first, ...choosing, ...last, pass];
 
   const handler: Handler = function reverseProxyMiddleware(req, res, next) {
     run(pieces, 0, req, res, next);
@@ -129,14 +133,60 @@ export function reverseProxy(options: Target | ReverseProxyOptions): ReverseProx
   return Object.assign(handler, {
     upstreams: balancer?.upstreams,
     close: async () => {
-      await Promise.all([pass.close(), balancer?.close()]);
+      await Promise.all(pieces.map((piece) => piece.close?.()));
     },
   });
 }
 
 type Choice = Omit<LoadBalancerOptions, 'upstreams'>;
+type Piece = Handler & { close?(): Promise<void> };
+type PieceOptions = Pick<ReverseProxyOptions, (typeof PIECES)[number]>;
 type Request = Parameters<Handler>[0];
 type Response = Parameters<Handler>[1];
+
+function split(options: PieceOptions & ProxyPassOptions): PieceOptions & {
+  readonly passOptions: ProxyPassOptions;
+} {
+  const passOptions: Record<string, unknown> = {};
+  const pieceOptions: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(options)) {
+    const isPiece = (PIECES as readonly string[]).includes(name);
+    (isPiece ? pieceOptions : passOptions)[name] = value;
+  }
+  return { ...pieceOptions, passOptions };
+}
+
+function before(options: PieceOptions): Piece[] {
+  const { forwardedFor: forwarded = {} } = options;
+  const pieces: Piece[] = [];
+  if (options.proxyStatus !== undefined) pieces.push(proxyStatus(options.proxyStatus));
+  if (options.fallback !== undefined) pieces.push(fallback(options.fallback));
+  if (options.rateLimiter !== undefined) pieces.push(rateLimiter(options.rateLimiter));
+  pieces.push(stripHopHeaders(options.stripHopHeaders));
+  if (forwarded !== false) pieces.push(forwardedFor(forwarded));
+  if (options.rewriteUrl !== undefined) pieces.push(rewriteUrl(options.rewriteUrl));
+  return pieces;
+}
+
+function around(options: PieceOptions, single: boolean): Piece[] {
+  const { retry: again = single ? false : {} } = options;
+  const pieces: Piece[] = [];
+  if (again !== false) pieces.push(retry(again));
+  if (options.concurrencyLimit !== undefined)
+    pieces.push(concurrencyLimit(options.concurrencyLimit));
+  if (options.circuitBreaker !== undefined) pieces.push(circuitBreaker(options.circuitBreaker));
+  return pieces;
+}
+
+function after(options: PieceOptions): Piece[] {
+  const { rewriteRedirects: redirects = true } = options;
+  flag('reverseProxy: rewriteRedirects', redirects);
+  const pieces: Piece[] = [];
+  if (redirects) pieces.push(rewriteRedirects());
+  if (options.rewriteCookies !== undefined) pieces.push(rewriteCookies(options.rewriteCookies));
+  if (options.modifyResponse !== undefined) pieces.push(modifyResponse(options.modifyResponse));
+  return pieces;
+}
 
 /** One upstream, or one that a function names: there is no other to try. */
 function isSingle(target: Target | undefined): boolean {

@@ -11,7 +11,7 @@ export interface SendOptions extends Dispatcher.DispatchOptions {
   /** The name that TLS asks for; undici takes it, though its types do not say so. */
   servername: string | undefined;
   /** Whether sending it twice does no more than sending it once, and can be done. */
-  readonly replayable: boolean;
+  replayable: boolean;
   /** The connection that took it; `undefined` before that, and with a dispatcher of the user's. */
   connection: Carrier | undefined;
 }
