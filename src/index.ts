@@ -94,6 +94,8 @@ export { type ProxyStatusOptions, proxyStatus } from './pieces/proxy-status.js';
 export {
   type RateLimiter,
   type RateLimiterOptions,
+  type RateLimitHandler,
+  type RateLimitLogger,
   rateLimiter,
 } from './pieces/rate-limiter.js';
 export {
