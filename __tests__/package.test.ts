@@ -63,6 +63,20 @@ describe('the package', () => {
     );
   });
 
+  it.each(['esm', 'cjs'])(
+    'declares nothing that needs the types of opossum, in %s',
+    async (build) => {
+      const declarations = (await modules(build as 'esm' | 'cjs')).filter((name) =>
+        /\.d\.ts$/.test(name),
+      );
+      expect(declarations).toContain('upstreams/verdicts.d.ts');
+      for (const name of declarations) {
+        const text = await readFile(join(installed, 'dist', build, name), 'utf8');
+        expect([name, /from '(opossum)'|import\("(opossum)"\)/.test(text)]).toEqual([name, false]);
+      }
+    },
+  );
+
   it('lets tools read its package.json', async () => {
     const script = "console.log(require('headrace/package.json').name)";
     expect(await node(['--eval', script])).toBe('headrace\n');
