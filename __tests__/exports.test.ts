@@ -35,6 +35,7 @@ describe('the public door', () => {
       'UpstreamResponse',
       'addressList',
       'attach',
+      'authorize',
       'circuitBreaker',
       'concurrencyLimit',
       'consistentHash',
@@ -78,9 +79,10 @@ describe('the public door', () => {
       headrace;
     const { reverseProxy, rewriteCookies, rewriteRedirects, rewriteUrl } = headrace;
     const { sendResponse, stripHopHeaders } = headrace;
-    const { addressList } = headrace;
+    const { addressList, authorize } = headrace;
     const handlers = {
       addressList: addressList({ deny: [] }),
+      authorize: authorize({ allow: [] }),
       concurrencyLimit: concurrencyLimit({ limit: 1 }),
       fallback: fallback(() => undefined),
       forwardProxy: headrace.forwardProxy(),

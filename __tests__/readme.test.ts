@@ -244,6 +244,17 @@ describe('the examples of the README come out as they say', () => {
     expect(backend.seen).toHaveLength(1);
   });
 
+  it('authorize', async () => {
+    const { url, backend } = await start('authorize');
+    await request(url).get('/shop/1').expect(200);
+    await request(url).delete('/shop/1').expect(403);
+    await request(url).get('/shop/internal/x').expect(403);
+    await request(url).get('/shop/%69nternal/x').expect(403);
+    await request(url).get('/admin/').expect(403);
+    await request(url).get('/admin/').set('Authorization', 'Bearer secret').expect(200);
+    expect(backend.seen.map((seen) => seen.url)).toEqual(['/shop/1', '/admin/']);
+  });
+
   it('proxyStatus', async () => {
     const { url } = await start('proxyStatus', { answer: (_req, res) => res.writeHead(404).end() });
     const answered = await request(url).get('/');

@@ -48,6 +48,7 @@ export type { Outcome, OutcomeType } from './exchange/outcome.js';
 export type { Trust } from './exchange/trust.js';
 export { type ResponseInit, UpstreamResponse } from './exchange/upstream-response.js';
 export { type AddressListOptions, addressList } from './pieces/address-list.js';
+export { type AuthorizeOptions, authorize } from './pieces/authorize.js';
 export {
   type CallResult,
   type CircuitBreaker,
@@ -119,6 +120,8 @@ export { type RewriteFunction, type RewriteRules, rewriteUrl } from './pieces/re
 export { sendResponse } from './pieces/send-response.js';
 export { type StripHopHeadersOptions, stripHopHeaders } from './pieces/strip-hop-headers.js';
 export { type App, type Attached, type AttachOptions, attach } from './server/attach.js';
+export type { AccessFacts } from './transport/access-request.js';
+export type { AccessCheck, AccessRule, ClaimCondition } from './transport/access-rule.js';
 export type { TargetLookup } from './transport/permitted.js';
 export type { TransportOptions } from './transport/settings.js';
 export type { TargetCheck, TargetFacts, TargetRule } from './transport/target-rules.js';
