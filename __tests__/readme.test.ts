@@ -1,10 +1,18 @@
+import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { IncomingHttpHeaders, RequestListener } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect as connectTls } from 'node:tls';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from '@jest/globals';
 import request from 'supertest';
+import { authority } from './helpers/certificates.js';
 import { rawClient, rawRequest } from './helpers/client.js';
 import { type CodeBlock, codeBlocks, type Run, run } from './helpers/docs.js';
-import { serve } from './helpers/servers.js';
+import { echo as echoOverHttp2, http2Ask, http2Client, http2Upstream } from './helpers/http2.js';
+import { closeAfter, serve } from './helpers/servers.js';
 
 const blocks = codeBlocks('README.md').filter(({ language }) => /^[jt]s$/.test(language));
 
@@ -498,6 +506,59 @@ describe('the recipes of the README work', () => {
     await request(url).get('/').set('X-User', 'ada');
     await request(url).get('/').set('X-User', 'adam');
     expect([backend.seen.length, second.seen.length]).toEqual([1, 1]);
+  });
+
+  it('HTTPS to clients, and new certificates', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'headrace-'));
+    closeAfter(() => rm(directory, { recursive: true }));
+    const ca = await authority();
+    const files = { 'server.key': join(directory, 'key'), 'server.pem': join(directory, 'cert') };
+    const serials: string[] = [];
+    const renew = async (): Promise<void> => {
+      const { key, cert } = await ca.issue('localhost');
+      serials.push(new X509Certificate(cert).serialNumber);
+      await writeFile(files['server.key'], key);
+      await writeFile(files['server.pem'], cert);
+    };
+    await renew();
+    const { url, signal, printed } = await start('HTTPS to clients, and new certificates', {
+      replacements: files,
+    });
+    const serial = async (): Promise<string> => {
+      const socket = connectTls({
+        port: Number(new URL(url).port),
+        ca: ca.cert,
+        host: 'localhost',
+      });
+      await once(socket, 'secureConnect');
+      const { serialNumber } = socket.getPeerCertificate();
+      socket.destroy();
+      return serialNumber;
+    };
+    const seen = [await serial()];
+    await renew();
+    await signal('SIGHUP');
+    seen.push(await serial());
+    expect(seen).toEqual(serials);
+    await writeFile(files['server.pem'], 'no certificate');
+    await signal('SIGHUP');
+    expect(printed[0]).toMatch(/^The old certificate stays: /);
+    expect(await serial()).toBe(seen[1]);
+  });
+
+  it('HTTP/2 to upstreams, and gRPC', async () => {
+    const first = await http2Upstream(echoOverHttp2);
+    const second = await http2Upstream(echoOverHttp2);
+    const { url } = await run(example('HTTP/2 to upstreams, and gRPC'), {
+      'localhost:3000': `127.0.0.1:${first.port}`,
+      'localhost:3001': `127.0.0.1:${second.port}`,
+    });
+    const session = http2Client(url);
+    const answers = [await http2Ask(session, {}, 'a'), await http2Ask(session, {}, 'b')];
+    expect(answers.map(({ body }) => body)).toEqual([
+      `GET / 127.0.0.1:${first.port} a`,
+      `GET / 127.0.0.1:${second.port} b`,
+    ]);
   });
 
   it('Tests with supertest', async () => {

@@ -122,6 +122,8 @@ describe('names that tell who the client is', () => {
     'x-real-ip',
     'x-client-ip',
     'true-client-ip',
+    'client-cert',
+    'client-cert-chain',
   ])('counts %s among them', (name) => {
     expect(isForwardingField(name)).toBe(true);
     expect(isReservedAlias(name)).toBe(true);

@@ -15,6 +15,8 @@ export interface Certificate {
 export interface Authority extends Certificate {
   /** Makes a certificate for a host name or an address. */
   issue(name: string): Promise<Certificate>;
+  /** Makes an authority under this one; its certificates come with its own behind them. */
+  under(): Promise<Authority>;
 }
 
 const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
@@ -31,20 +33,31 @@ export function selfSigned(name: string): Promise<Certificate> {
 
 /** Makes an authority of one's own. */
 export async function authority(): Promise<Authority> {
-  const own = await selfSigned('authority.test');
-  const issue = (name: string): Promise<Certificate> =>
+  return signing(await selfSigned('authority.test'), '');
+}
+
+function signing(own: Certificate, chain: string): Authority {
+  const sign = (name: string, extensions: string): Promise<Certificate> =>
     inDirectory(async (file) => {
       await writeFile(file('ca.key'), own.key);
       await writeFile(file('ca'), own.cert);
-      await writeFile(file('names'), alternative(name));
+      await writeFile(file('extensions'), extensions);
       const out = ['-keyout', file('key'), '-out', file('request')];
       await openssl('req', '-new', ...NEW_KEY, '-subj', `/CN=${name}`, ...out);
       const signer = ['-CA', file('ca'), '-CAkey', file('ca.key'), '-set_serial', `${Date.now()}`];
-      const signed = ['-in', file('request'), '-extfile', file('names'), '-out', file('cert')];
+      const signed = ['-in', file('request'), '-extfile', file('extensions'), '-out', file('cert')];
       await openssl('x509', '-req', '-days', '2', ...signer, ...signed);
-      return read(file);
+      const { key, cert } = await read(file);
+      return { key, cert: cert + chain };
     });
-  return { ...own, issue };
+  return {
+    ...own,
+    issue: (name) => sign(name, alternative(name)),
+    under: async () => {
+      const lower = await sign('intermediate.test', 'basicConstraints=critical,CA:TRUE');
+      return signing(lower, lower.cert);
+    },
+  };
 }
 
 type Path = (name: string) => string;

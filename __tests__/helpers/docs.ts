@@ -116,6 +116,7 @@ export async function run(block: CodeBlock, replacements: Record<string, string>
   const printed: string[] = [];
   const print = (...words: unknown[]): void => void printed.push(words.map(String).join(' '));
   const handlers = new Map<string, () => unknown>();
+  const handle = (name: string, handler: () => unknown) => handlers.set(name, handler);
   let listening: (server: Server) => void = () => {};
   const started = new Promise<Server>((resolve) => {
     listening = resolve;
@@ -125,7 +126,7 @@ export async function run(block: CodeBlock, replacements: Record<string, string>
     require: (name: string): unknown => (name === 'headrace' ? headrace : require(name)),
     exports: {},
     console: { log: print, error: print },
-    process: { once: (name: string, handler: () => unknown) => handlers.set(name, handler) },
+    process: { on: handle, once: handle },
     listening(this: Server): void {
       listening(this);
     },
@@ -135,7 +136,14 @@ export async function run(block: CodeBlock, replacements: Record<string, string>
   let url = 'it has started nothing';
   if (code.includes('listening)')) {
     const server = await started;
-    closeAfter(() => new Promise((done) => server.close(done).closeAllConnections()));
+    closeAfter(
+      () =>
+        new Promise((done) => {
+          server.close(done);
+          // Servers of HTTP/2 have no such method, and end with their sessions.
+          if ('closeAllConnections' in server) server.closeAllConnections();
+        }),
+    );
     url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   } else if (!isWhole(block)) {
     ({ url } = await serve(app));

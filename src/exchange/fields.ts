@@ -49,6 +49,8 @@ const FORWARDING_FIELDS: readonly string[] = [
   'x-real-ip',
   'x-client-ip',
   'true-client-ip',
+  'client-cert',
+  'client-cert-chain',
 ];
 
 /** Trailers that must not carry framing, routing, authentication or content facts (RFC 9110, 6.5.1). */

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { clientAddress, clientOrigin, peerAddress } from '../exchange/client.js';
+import { CertificateMemory } from '../exchange/client-certificate.js';
 import { type Exchange, exchangeOf, type Handler } from '../exchange/exchange.js';
 import { isForwardingField } from '../exchange/fields.js';
 import { type RequestTrusts, type Trust, trustFor } from '../exchange/trust.js';
@@ -40,6 +41,14 @@ export interface ForwardedForOptions {
    * @default 'headrace'
    */
   readonly via?: string | false | undefined;
+  /**
+   * Tells the upstream which certificate the client has shown and the server has verified, as
+   * `Client-Cert` (RFC 9440); with `'chain'`, those between it and the authority as
+   * `Client-Cert-Chain`, too. A trusted peer's own word about its client comes first.
+   *
+   * @default false
+   */
+  readonly clientCertificate?: boolean | 'chain' | undefined;
 }
 
 const FIELDS: readonly ForwardedField[] = [
@@ -65,10 +74,12 @@ export function forwardedFor(options: ForwardedForOptions = {}): Handler {
     trust = 'app',
     headers = ['x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto'],
     via = 'headrace',
-  } = known('forwardedFor', options, ['trust', 'headers', 'via']);
+    clientCertificate = false,
+  } = known('forwardedFor', options, ['trust', 'headers', 'via', 'clientCertificate']);
   const trusts = trustFor('forwardedFor: trust', trust);
   const fields = fieldsFor(headers);
   const written = new Set<string>(fields);
+  const certificates = certificatesFor(clientCertificate);
   const ownVia = via === false ? undefined : new Via('forwardedFor: via', via);
 
   return function forwardedForMiddleware(req, res, next) {
@@ -82,6 +93,9 @@ export function forwardedFor(options: ForwardedForOptions = {}): Handler {
     const trusted = peer !== undefined && trusts(req, peer, 0);
     if (!trusted) dropClaims(exchange, written);
     for (const field of fields) write(exchange, field, peer, trusted, trusts);
+    if (certificates !== undefined && !(trusted && req.headers['client-cert'] !== undefined)) {
+      writeCertificate(exchange, certificates, clientCertificate === 'chain');
+    }
     next?.();
   };
 }
@@ -98,11 +112,33 @@ function fieldsFor(headers: ForwardedField | readonly ForwardedField[]): Forward
   });
 }
 
+function certificatesFor(option: boolean | 'chain'): CertificateMemory | undefined {
+  if (typeof option !== 'boolean' && option !== 'chain') {
+    throw new TypeError(
+      `forwardedFor: clientCertificate must be true, false or "chain", received ${inspect(option)}`,
+    );
+  }
+  return option === false ? undefined : new CertificateMemory();
+}
+
 /** What an untrusted peer says of the client and we do not overwrite. */
 function dropClaims(exchange: Exchange, written: ReadonlySet<string>): void {
   for (const name in exchange.req.headers) {
     if (isForwardingField(name) && !written.has(name)) exchange.headers.delete(name);
   }
+}
+
+/** RFC 9440, 2.4: what stands in these fields was written here, or is not there. */
+function writeCertificate(
+  { req, headers }: Exchange,
+  certificates: CertificateMemory,
+  withChain: boolean,
+): void {
+  const { cert, chain } = certificates.of(req) ?? { cert: '', chain: '' };
+  if (cert === '') headers.delete('client-cert');
+  else headers.write('client-cert', 'Client-Cert', cert);
+  if (chain === '' || !withChain) headers.delete('client-cert-chain');
+  else headers.write('client-cert-chain', 'Client-Cert-Chain', chain);
 }
 
 function write(
