@@ -3,6 +3,7 @@ import type { Server as TlsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { exchangeOf } from '../exchange/exchange.js';
 import { offeredProtocols } from '../exchange/upgrade-protocols.js';
+import { routeAsRoot } from './authority-form.js';
 import { Drain } from './drain.js';
 import { continueOnRead, isPlainExpectation, refuseExpectation } from './expectation.js';
 import { Handover, refuse, takeOver } from './handover.js';
@@ -108,6 +109,7 @@ export class ServerEvents {
     if (stream !== socket) stream.on('error', ignore);
     takeOver(socket, head, () => {
       if (!isWellFormed(req)) return refuse(socket, 400);
+      if (req.method === 'CONNECT') routeAsRoot(req);
       const handover = new Handover(req, socket);
       const { res } = handover;
       this.#drain.onRequest(req, res);
