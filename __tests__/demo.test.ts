@@ -137,12 +137,16 @@ describe('the demo', () => {
     expect((await request(demo.gateway).get('/shop/account')).text).toBe('the account page\n');
   });
 
-  it('is a forward proxy to what is on this machine', async () => {
+  it('is a forward proxy to what is on this machine, with and without a tunnel', async () => {
     const url = `${demo.server}/user/1`;
-    const { stdout } = await promisify(execFile)('curl', ['-sS', '-x', demo.forward, url]);
-    expect(stdout).toBe('user info from server backend\n');
-    await eventually('the log', () => logged.length === 1);
-    expect(logged).toEqual([`GET ${url}: 200, 30 bytes`]);
+    for (const args of [['-x'], ['-p', '-x']]) {
+      const { stdout } = await promisify(execFile)('curl', ['-sS', ...args, demo.forward, url]);
+      expect(stdout).toBe('user info from server backend\n');
+    }
+    await eventually('the log of both', () => logged.length === 2);
+    const [plain, tunnelled] = logged;
+    expect(plain).toBe(`GET ${url}: 200, 30 bytes`);
+    expect(tunnelled).toMatch(/^CONNECT localhost:\d+: 200, \d{3} bytes$/);
   });
 
   it('trips the breaker of a broken backend, and answers at once', async () => {

@@ -106,6 +106,14 @@ describe('an absolute-form request', () => {
     expect(upstream.connections()).toHaveLength(1);
   });
 
+  it('tries the next address where nothing listens on the first', async () => {
+    const upstream = await rawUpstream();
+    const { lookup } = names({ 'several.example': ['127.0.0.3', '127.0.0.1'] });
+    const { port } = await gateway('express 5', forwarding({ allow: '127.0.0.0/8', lookup }));
+    const url = `http://several.example:${upstream.port}/`;
+    expect((await rawRequest(port, get(url))).status).toBe(200);
+  });
+
   it('goes through the pieces around it', async () => {
     const upstream = await rawUpstream();
     const edit = modifyResponse((response) => void response.headers.set('X-Proxy', 'magical'));
