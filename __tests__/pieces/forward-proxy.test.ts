@@ -1,4 +1,5 @@
 import { EventEmitter as Emitter, once } from 'node:events';
+import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { describe, expect, it } from '@jest/globals';
 import {
@@ -301,14 +302,34 @@ describe('a target that is not allowed', () => {
     expect((await rawRequest(port, get(url))).status).toBe(403);
   });
 
+  it('does not become one because another request may reach another address of the name', async () => {
+    const answer = (text: string) => createServer((_req, res) => void res.end(text));
+    const first = answer('first');
+    const port = await listen(first);
+    const second = answer('second');
+    await new Promise<void>((resolve) => second.listen(port, '127.0.0.2', resolve));
+    closeAfter(() => new Promise((done) => second.close(done).closeAllConnections()));
+    const { lookup } = names({ 'two.example': ['127.0.0.1', '127.0.0.2'] });
+    const chosen: TargetRule = ({ address, req }) => req.headers['x-to'] === address;
+    const proxy = await gateway('express 5', forwarding({ allow: chosen, lookup }));
+    const ask = async (address: string) =>
+      (await rawRequest(proxy.port, get(`http://two.example:${port}/`, `X-To: ${address}`))).body;
+    expect(await ask('127.0.0.1')).toBe('first');
+    expect(await ask('127.0.0.2')).toBe('second');
+    expect(await ask('127.0.0.1')).toBe('first');
+  });
+
   it.each([
     ['nothing', []],
     ['what is none', [{ address: 'evil', family: 4 }]],
     ['no list', '127.0.0.1'],
   ])('is one for which the resolver finds %s: 502', async (_what, found) => {
     const lookup = ((_h, _o, callback) => callback(null, found as never)) as TargetLookup;
-    const { port } = await gateway('express 5', forwarding({ allow: () => true, lookup }));
+    const { errors, record } = recordErrors();
+    const proxy = forwarding({ allow: () => true, lookup });
+    const { port } = await gateway('express 5', proxy, record);
     expect((await rawRequest(port, get('http://a.example/'))).status).toBe(502);
+    expect(errors[0]?.cause).toEqual(new Error('No addresses for a.example'));
   });
 
   it('is 500 when a rule throws, and 502 when the resolver does', async () => {
