@@ -24,7 +24,10 @@ const config: Config = {
         module: { type: 'commonjs' },
       },
     ],
+    // An ES module and no other: Node requires it as it is, Jest cannot.
+    '/node_modules/jose/.+\\.js$': ['@swc/jest', { swcrc: false, module: { type: 'commonjs' } }],
   },
+  transformIgnorePatterns: ['/node_modules/(?!jose/)'],
   moduleNameMapper: {
     '^headrace$': '<rootDir>/src/index.ts',
     // Our imports say `.js`, as the build needs it. The file itself comes first, so packages that

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
 import * as headrace from 'headrace';
 
@@ -34,6 +35,7 @@ describe('the public door', () => {
       'UpstreamPool',
       'UpstreamResponse',
       'addressList',
+      'assertIdentity',
       'attach',
       'authorize',
       'circuitBreaker',
@@ -79,9 +81,11 @@ describe('the public door', () => {
       headrace;
     const { reverseProxy, rewriteCookies, rewriteRedirects, rewriteUrl } = headrace;
     const { sendResponse, stripHopHeaders } = headrace;
-    const { addressList, authorize } = headrace;
+    const { addressList, assertIdentity, authorize } = headrace;
+    const signingKey = generateKeyPairSync('ed25519').privateKey;
     const handlers = {
       addressList: addressList({ deny: [] }),
+      assertIdentity: assertIdentity({ signingKey }),
       authorize: authorize({ allow: [] }),
       concurrencyLimit: concurrencyLimit({ limit: 1 }),
       fallback: fallback(() => undefined),

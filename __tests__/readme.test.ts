@@ -263,6 +263,24 @@ describe('the examples of the README come out as they say', () => {
     expect(backend.seen.map((seen) => seen.url)).toEqual(['/shop/1', '/admin/']);
   });
 
+  it('assertIdentity', async () => {
+    const { url, backend } = await start('assertIdentity');
+    await request(url).get('/').set('X-User', 'mallory');
+    const { body: jwks } = await request(url).get('/.well-known/jwks.json').expect(200);
+    const headers = backend.seen[0]?.headers;
+    expect(headers).toMatchObject({ 'x-user': 'ada', 'x-groups': 'admin,ops' });
+    const [head = '', claims = ''] = String(headers?.['x-headrace-assertion'])
+      .split('.')
+      .map((part) => Buffer.from(part, 'base64url').toString());
+    expect(JSON.parse(head)).toEqual({ alg: 'EdDSA', typ: 'JWT', kid: jwks.keys[0].kid });
+    expect(JSON.parse(claims)).toMatchObject({
+      groups: ['admin', 'ops'],
+      iss: 'headrace',
+      aud: 'shop',
+      sub: 'ada',
+    });
+  });
+
   it('proxyStatus', async () => {
     const { url } = await start('proxyStatus', { answer: (_req, res) => res.writeHead(404).end() });
     const answered = await request(url).get('/');

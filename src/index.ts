@@ -48,6 +48,12 @@ export type { Outcome, OutcomeType } from './exchange/outcome.js';
 export type { Trust } from './exchange/trust.js';
 export { type ResponseInit, UpstreamResponse } from './exchange/upstream-response.js';
 export { type AddressListOptions, addressList } from './pieces/address-list.js';
+export {
+  type AssertIdentity,
+  type AssertIdentityOptions,
+  assertIdentity,
+  type ClaimsFunction,
+} from './pieces/assert-identity.js';
 export { type AuthorizeOptions, authorize } from './pieces/authorize.js';
 export {
   type CallResult,
@@ -124,6 +130,7 @@ export type { AccessFacts } from './transport/access-request.js';
 export type { AccessCheck, AccessRule, ClaimCondition } from './transport/access-rule.js';
 export type { TargetLookup } from './transport/permitted.js';
 export type { TransportOptions } from './transport/settings.js';
+export type { SigningKey } from './transport/signer.js';
 export type { TargetCheck, TargetFacts, TargetRule } from './transport/target-rules.js';
 export type { ActiveHealthOptions } from './upstreams/active-health.js';
 export type { CircuitChange, CircuitState, CircuitStatus } from './upstreams/circuit.js';
