@@ -345,7 +345,9 @@ it('a server that breaks off breaks the tunnel off', async () => {
 
 it('whatever a client names, it gets one clear answer and reaches nothing else', async () => {
   const server = await target(echo);
-  const { port, exchanges } = await proxying({ allow: [`127.0.0.1:${server.port}`, 80, 443] });
+  const { lookup } = names({ localhost: '127.0.0.1' });
+  const allow = `127.0.0.1:${server.port}`;
+  const { port, exchanges } = await proxying({ allow, lookup });
   const piece = fc.oneof(
     fc.constantFrom(
       '127.0.0.1',
@@ -371,5 +373,6 @@ it('whatever a client names, it gets one clear answer and reaches nothing else',
     { numRuns: 200 },
   );
   const reached = exchanges.flatMap(({ attempts }) => attempts.map(({ upstream }) => upstream.url));
-  expect(new Set([...reached, `https://127.0.0.1:${server.port}`]).size).toBe(1);
+  const origins = ['127.0.0.1', 'localhost'].map((host) => `https://${host}:${server.port}`);
+  expect(reached.filter((url) => !origins.includes(url))).toEqual([]);
 });
