@@ -196,6 +196,15 @@ describe('how long it lasts', () => {
     expect(secondsOut(at(0))).toBe(2);
   });
 
+  it('is a whole one after one that somebody has cut short', () => {
+    const { at } = watched({ maxFailures: 1, ejectMs: 10_000 });
+    fail(at(0));
+    jest.advanceTimersByTime(8_000);
+    at(0).lift('ejected');
+    fail(at(0));
+    expect(secondsOut(at(0))).toBe(20);
+  });
+
   it('stays within what a timer can wait after very many ejections', () => {
     const limit = 2 ** 31 - 1;
     const { at } = watched({ maxFailures: 1, ejectMs: 1, maxEjectMs: limit });

@@ -1,8 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { UpstreamPool } from 'headrace';
+import { loadBalancer, proxyErrors, proxyPass, retry, UpstreamPool } from 'headrace';
+import request from 'supertest';
 import { LatencyHistogram } from '../../src/upstreams/stats.js';
+import { appWith } from '../helpers/apps.js';
 import { anExchange, seeded } from '../helpers/exchanges.js';
+import { closeAfter, serve } from '../helpers/servers.js';
 
 describe('LatencyHistogram', () => {
   it('knows nothing at first', () => {
@@ -72,6 +75,8 @@ describe('pool.stats()', () => {
         requests: 0,
         failures: {},
         inFlight: 0,
+        retries: 0,
+        serverErrors: 0,
         bytesSent: 0,
         bytesReceived: 0,
         latencyMs: { p50: 0, p90: 0, p99: 0 },
@@ -94,6 +99,19 @@ describe('pool.stats()', () => {
       usable: false,
       bars: ['unhealthy', 'open'],
     });
+  });
+
+  it('counts retries where they went, and answers from 500 on', async () => {
+    const bad = await serve((_req, res) => void res.writeHead(503).end());
+    const good = await serve((_req, res) => void res.writeHead(404).end());
+    const pool = new UpstreamPool([bad.url, good.url]);
+    closeAfter(() => pool.close());
+    const app = appWith(loadBalancer({ upstreams: pool }), retry(), proxyPass(), proxyErrors());
+    await request(app).get('/').expect(404);
+    expect(pool.stats()).toMatchObject([
+      { requests: 1, retries: 0, serverErrors: 1 },
+      { requests: 1, retries: 1, serverErrors: 0 },
+    ]);
   });
 
   it('is a snapshot, which later requests do not change', () => {

@@ -184,7 +184,7 @@ describe('credentials in a target', () => {
 describe('bars', () => {
   it('keep an upstream from being chosen as long as one stands', () => {
     const upstream = new Upstream('http://a');
-    const bars: Bar[] = ['ejected', 'unhealthy', 'draining', 'open'];
+    const bars: Bar[] = ['ejected', 'unhealthy', 'draining', 'held', 'open'];
     for (const bar of bars) {
       upstream.bar(bar);
       expect(upstream.usable).toBe(false);

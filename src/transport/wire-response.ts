@@ -68,6 +68,7 @@ export class WireResponse
     this.attempt = beginAttempt(request.upstream, request.path);
     exchange.attempts.push(this.attempt);
     request.upstream.requests += 1;
+    if (exchange.attempts.length > 1) request.upstream.retries += 1;
     exchange.inFlight = this;
   }
 

@@ -138,6 +138,8 @@ export class PassiveHealth {
     const duration = Math.min(ejectMs * 2 ** Math.min(record.ejections, 30), maxEjectMs);
     record.ejections += 1;
     record.failures = [];
+    // One that somebody has put back meanwhile left its timer behind.
+    clearTimeout(record.timer);
     record.timer = setTimeout(() => upstream.lift('ejected'), duration);
     record.timer.unref();
     upstream.bar('ejected');
@@ -165,7 +167,8 @@ export class PassiveHealth {
   }
 }
 
-const BLAMELESS: ReadonlySet<string> = new Set([
+/** Failures that are not the upstream's doing. */
+export const BLAMELESS: ReadonlySet<string> = new Set([
   'ERR_PROXY_CLIENT_CLOSED',
   'ERR_PROXY_BODY_TOO_LARGE',
   'ERR_PROXY_BAD_REQUEST',

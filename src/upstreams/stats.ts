@@ -29,13 +29,27 @@ export class LatencyHistogram {
   /** The duration in milliseconds below which the share `q` of all lies; 0 without any. */
   quantile(q: number): number {
     if (this.#total === 0) return 0;
-    let left = Math.max(1, Math.ceil(q * this.#total));
-    for (let i = 0; i < this.#counts.length; i++) {
-      left -= this.#counts[i] as number;
-      if (left <= 0) return middleOf(i) / 1_000;
-    }
-    return middleOf(this.#counts.length - 1) / 1_000;
+    return quantileOf(this.#counts, Math.max(1, Math.ceil(q * this.#total)));
   }
+
+  /**
+   * How many were counted in each bucket; for whoever wants to know what has come since.
+   *
+   * @internal
+   */
+  get counts(): Readonly<Uint32Array> {
+    return this.#counts;
+  }
+}
+
+/** The duration in milliseconds up to which so many of all lie. */
+export function quantileOf(counts: ArrayLike<number>, rank: number): number {
+  let left = rank;
+  for (let i = 0; i < counts.length; i++) {
+    left -= counts[i] as number;
+    if (left <= 0) return middleOf(i) / 1_000;
+  }
+  return middleOf(counts.length - 1) / 1_000;
 }
 
 function bucketOf(us: number): number {
@@ -65,6 +79,9 @@ export interface UpstreamStats {
   readonly requests: number;
   readonly failures: Readonly<Record<string, number>>;
   readonly inFlight: number;
+  /** Tries that came after another one for the same request, and answers with a status from 500 on. */
+  readonly retries: number;
+  readonly serverErrors: number;
   readonly bytesSent: number;
   readonly bytesReceived: number;
   /** Times to the head of a response, in milliseconds, off by at most 6.25 %. */
@@ -85,6 +102,8 @@ export function upstreamStats(upstream: Upstream): UpstreamStats {
     requests,
     failures: Object.fromEntries(upstream.failures),
     inFlight,
+    retries: upstream.retries,
+    serverErrors: upstream.serverErrors,
     bytesSent: upstream.bytesSent,
     bytesReceived: upstream.bytesReceived,
     latencyMs: {

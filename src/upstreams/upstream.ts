@@ -46,6 +46,8 @@ export type Bar =
   | 'unhealthy'
   /** It was removed, and what is in flight on it may finish. */
   | 'draining'
+  /** Somebody has taken it out of use, until somebody puts it back. */
+  | 'held'
   /** Its circuit breaker is open. */
   | 'open';
 
@@ -95,6 +97,10 @@ export class Upstream {
 
   /** Tries made at it since it was added. */
   requests = 0;
+  /** Those of them that came after another try for the same request. */
+  retries = 0;
+  /** Answers with a status from 500 on. */
+  serverErrors = 0;
   /** Failed tries, by error code. */
   readonly failures = new Map<string, number>();
   /** Body bytes that went to it and came from it. */
@@ -271,6 +277,7 @@ export class Upstream {
    */
   noteAnswer(status: number, latencyMs: number): void {
     this.latency.record(latencyMs);
+    if (status >= 500) this.serverErrors += 1;
     this.observer?.answered(this, status, latencyMs);
   }
 
