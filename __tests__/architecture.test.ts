@@ -69,8 +69,9 @@ function* nodesOf(node: ts.Node): Generator<ts.Node> {
 
 /** What each room may import values from, beside itself and the checks that all rooms share. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  'index.ts': ['pieces', 'server', 'transport', 'upstreams', 'exchange'],
-  pieces: ['server', 'transport', 'upstreams', 'exchange'],
+  'index.ts': ['pieces', 'server', 'transport', 'upstreams', 'identity', 'exchange'],
+  pieces: ['server', 'transport', 'upstreams', 'identity', 'exchange'],
+  identity: ['exchange'],
   server: ['exchange'],
   transport: ['exchange'],
   upstreams: ['exchange'],

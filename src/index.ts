@@ -47,6 +47,18 @@ export type { Identity } from './exchange/identity.js';
 export type { Outcome, OutcomeType } from './exchange/outcome.js';
 export type { Trust } from './exchange/trust.js';
 export { type ResponseInit, UpstreamResponse } from './exchange/upstream-response.js';
+export {
+  type ApiKeyLookup,
+  type ApiKeyOptions,
+  type ApiKeyOwner,
+  apiKey,
+} from './identity/api-key.js';
+export { type BasicAuthOptions, basicAuth } from './identity/basic-auth.js';
+export { type BearerJwtOptions, bearerJwt, type JwksOptions } from './identity/bearer-jwt.js';
+export { type ClientCertificateOptions, clientCertificate } from './identity/client-certificate.js';
+export type { PublicKey } from './identity/jwt-keys.js';
+export type { Refusals } from './identity/refusal-log.js';
+export type { Refusal, Verdict, Verifier } from './identity/verifier.js';
 export { type AddressListOptions, addressList } from './pieces/address-list.js';
 export {
   type AssertIdentity,
@@ -54,6 +66,7 @@ export {
   assertIdentity,
   type ClaimsFunction,
 } from './pieces/assert-identity.js';
+export { type AuthenticateOptions, authenticate } from './pieces/authenticate.js';
 export { type AuthorizeOptions, authorize } from './pieces/authorize.js';
 export {
   type CallResult,

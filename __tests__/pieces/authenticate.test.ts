@@ -1,0 +1,296 @@
+import { once } from 'node:events';
+import { createServer, ServerResponse } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { describe, expect, it } from '@jest/globals';
+import {
+  authenticate,
+  basicAuth,
+  bearerJwt,
+  exchangeOf,
+  fallback,
+  proxyErrors,
+  proxyPass,
+  type Refusals,
+  reverseProxy,
+  type Verdict,
+  type Verifier,
+} from 'headrace';
+import { rawClient, rawRequest } from '../helpers/client.js';
+import { basic, bearer, guarded, issuer, NOW, show } from '../helpers/identity.js';
+import { onlyRequest, request } from '../helpers/requests.js';
+import {
+  appOf,
+  closeAfter,
+  frameworks,
+  gateway,
+  listen,
+  type Middleware,
+  rawUpstream,
+} from '../helpers/servers.js';
+
+const users = basicAuth({ users: { ada: 'lovelace' } });
+
+/** A verifier that answers the same to everybody. */
+const answers = (verdict: Verdict | Promise<Verdict>, scheme = 'test'): Verifier => ({
+  scheme,
+  verify: () => verdict,
+  challenge: (wrong) => `${scheme} wrong=${wrong}`,
+});
+const identity = { subject: 'ada', claims: {}, scheme: 'test' };
+const broken = (): Verifier => ({
+  scheme: 'broken',
+  verify: () => Promise.reject(new Error('down')),
+});
+
+describe('authenticate', () => {
+  it.each([
+    [[], 'authenticate: needs a verifier: bearerJwt(…), basicAuth(…), apiKey(…), …'],
+    [[{}], 'authenticate: needs a verifier'],
+    [[bearerJwt], 'authenticate: verifiers[0] must have a scheme and verify(), received function'],
+    [
+      [users, undefined],
+      'authenticate: verifiers[1] must have a scheme and verify(), received und',
+    ],
+    [[users, { lgo: 1 }], 'authenticate: unknown option "lgo", did you mean "log"?'],
+    [[users, { log: 1 }], 'authenticate: log must be a function, received 1'],
+    [[users, { logWindowMs: 0 }], 'authenticate: logWindowMs must be a whole number from 1 to'],
+    [[{ rawHeaders: [] }], 'authenticate: it was given a request'],
+  ])('refuses %j', (rest, message) => {
+    expect(() => authenticate(...(rest as unknown as Verifier[]))).toThrow(message);
+  });
+
+  it.each(frameworks)('lets through whom it knows, and nobody else, in %s', async (framework) => {
+    const upstream = await rawUpstream();
+    const pass = proxyPass(upstream.url);
+    closeAfter(() => pass.close());
+    const tell: Middleware = (req, res, next) => {
+      const exchange = exchangeOf(req, res);
+      exchange.headers.set('X-User', exchange.identity?.subject ?? 'nobody');
+      next();
+    };
+    const middleware = [authenticate(users), tell, pass, proxyErrors()];
+    const { port } = await gateway(framework, ...middleware);
+    const refused = await rawRequest(port, request('GET /'));
+    expect([refused.status, refused.header('www-authenticate')]).toEqual([
+      401,
+      'Basic realm="gateway", charset="UTF-8"',
+    ]);
+    expect(upstream.received()).toBe('');
+    const passed = await rawRequest(port, request('GET /', [basic('ada', 'lovelace')]));
+    expect(passed.status).toBe(200);
+    const { lines } = onlyRequest(upstream);
+    expect([lines('x-user'), lines('authorization')]).toEqual([['ada'], []]);
+  });
+
+  it('asks the verifiers in order, until one knows the client', async () => {
+    const asked: string[] = [];
+    const verifier = (scheme: string, verdict: Verdict | Promise<Verdict>): Verifier => ({
+      scheme,
+      verify() {
+        asked.push(scheme);
+        return verdict;
+      },
+    });
+    const { pass } = await guarded([
+      verifier('a', undefined),
+      verifier('b', Promise.resolve(undefined)),
+      verifier('c', { refused: 'wrong' }),
+      verifier('d', Promise.resolve({ refused: 'wrong' })),
+      verifier('e', Promise.resolve(identity)),
+      verifier('f', identity),
+    ]);
+    expect((await pass()).identity).toEqual(identity);
+    expect(asked).toEqual(['a', 'b', 'c', 'd', 'e']);
+  });
+
+  it('names every kind of credentials, once, and which were wrong', async () => {
+    const { get, reason } = await guarded([
+      answers(undefined, 'A'),
+      answers({ refused: 'bad' }, 'B'),
+      answers(undefined, 'A'),
+    ]);
+    const { status, header } = await get();
+    expect([status, header('www-authenticate')]).toEqual([401, 'A wrong=false, B wrong=true']);
+    expect(reason()).toBe('B: bad');
+  });
+
+  it('says the same to clients whatever was wrong', async () => {
+    const middleware = [authenticate(users), show, proxyErrors()];
+    const { port } = await gateway('express 5', ...middleware);
+    const answersTo = async (...lines: string[]) => {
+      const { status, headers, body } = await rawRequest(port, request('GET /', lines));
+      return [status, headers.filter(([name]) => name !== 'Date'), body];
+    };
+    const none = await answersTo();
+    expect(none[2]).toContain('Valid credentials are required');
+    expect(await answersTo(basic('ada', 'wrong'))).toEqual(none);
+    expect(await answersTo(basic('nobody', 'lovelace'))).toEqual(none);
+    expect(await answersTo('Authorization: Basic !!!')).toEqual(none);
+  });
+
+  it.each<[string, Verifier]>([
+    ['rejects', broken()],
+    ['throws', { scheme: 'broken', verify: () => void JSON.parse('') as unknown as Verdict }],
+    ['answers with true', answers(true as unknown as Verdict)],
+    ['comes to true', answers(Promise.resolve(true as unknown as Verdict))],
+  ])('answers 503 when a verifier %s, and never lets through', async (_how, verifier) => {
+    const { get, errors } = await guarded([verifier, answers({ refused: 'wrong' })]);
+    const { status, body, header } = await get();
+    expect([status, body]).toEqual([503, 'ERR_PROXY_AUTH_UNAVAILABLE']);
+    expect(header('www-authenticate')).toBeUndefined();
+    expect(errors[0]?.cause).toBeInstanceOf(Error);
+  });
+
+  it('lets those through whom another verifier knows', async () => {
+    const { pass } = await guarded([broken(), answers(identity)]);
+    expect((await pass()).identity).toEqual(identity);
+  });
+
+  it('does not keep an identity that something before it made up', async () => {
+    const { errors, ...gate } = await guarded([answers(undefined)]);
+    const forge: Middleware = (req, res, next) => {
+      exchangeOf(req, res).identity = identity;
+      next();
+    };
+    const seen: unknown[] = [];
+    const see: Middleware = (_error, req, res, _next) => {
+      seen.push(exchangeOf(req, res).identity);
+      res.end();
+    };
+    const { port } = await gateway('connect', forge, authenticate(answers(undefined)), show, see);
+    await rawRequest(port, request('GET /'));
+    expect(seen).toEqual([undefined]);
+    expect((await gate.get()).status).toBe(401);
+  });
+
+  it('drops the matter when the client has gone in the meantime', async () => {
+    let decide: (verdict: Verdict) => void = () => {};
+    const pending = new Promise<Verdict>((resolve) => {
+      decide = resolve;
+    });
+    let asked: () => void = () => {};
+    const arrived = new Promise<void>((resolve) => {
+      asked = resolve;
+    });
+    let passed = 0;
+    const verifier: Verifier = {
+      scheme: 'slow',
+      verify({ res }) {
+        res.on('close', () => decide(identity));
+        asked();
+        return pending;
+      },
+    };
+    const count: Middleware = () => void passed++;
+    const { port } = await gateway('connect', authenticate(verifier), count);
+    const client = await rawClient(port, request('GET /'));
+    await arrived;
+    client.socket.destroy();
+    await pending;
+    await new Promise(setImmediate);
+    expect(passed).toBe(0);
+  });
+
+  it('tells the log of each reason once a window, with how often', async () => {
+    const told: Refusals[] = [];
+    let now = 0;
+    const log = (refusals: Refusals) => void told.push(refusals);
+    const options = { log, logWindowMs: 1_000, now: () => now };
+    const { get } = await guarded([users, options]);
+    for (let i = 0; i < 3; i++) await get(basic('ada', `${i}`));
+    await get();
+    expect(told).toEqual([
+      { scheme: 'basic', reason: 'wrong name or password', count: 1 },
+      { scheme: 'any', reason: 'no credentials', count: 1 },
+    ]);
+    now = 1_000;
+    await get(basic('ada', '3'));
+    expect(told.slice(2)).toEqual([
+      { scheme: 'basic', reason: 'wrong name or password', count: 3 },
+    ]);
+  });
+
+  it('bounds what it counts, whatever verifiers make of reasons', async () => {
+    const told: Refusals[] = [];
+    let n = 0;
+    const verifier: Verifier = { scheme: 'x', verify: () => ({ refused: `${n++}` }) };
+    const { get } = await guarded([verifier, { log: (one) => void told.push(one) }]);
+    for (let i = 0; i < 105; i++) await get();
+    expect(told.length).toBe(101);
+    expect(told.at(-1)?.reason).toBe('other');
+  });
+
+  it('lets a fallback answer, but not pass', async () => {
+    const upstream = await rawUpstream();
+    const pass = proxyPass(upstream.url);
+    closeAfter(() => pass.close());
+    const instead = fallback(({ status }) => ({ status, body: 'instead' }));
+    const { port } = await gateway('connect', instead, authenticate(users), pass, proxyErrors());
+    const { status, body } = await rawRequest(port, request('GET /'));
+    expect([status, body]).toEqual([401, 'instead']);
+    const elsewhere = fallback(() => upstream.url);
+    closeAfter(() => elsewhere.close());
+    const other = await gateway('connect', elsewhere, authenticate(users), pass, proxyErrors());
+    expect((await rawRequest(other.port, request('GET /'))).status).toBe(401);
+    expect(upstream.received()).toBe('');
+  });
+
+  it('stands before a whole reverse proxy', async () => {
+    const upstream = await rawUpstream();
+    const proxy = reverseProxy(upstream.url);
+    closeAfter(() => proxy.close());
+    const { port } = await gateway('express 5', authenticate(users), proxy);
+    expect((await rawRequest(port, request('GET /'))).status).toBe(401);
+    expect((await rawRequest(port, request('GET /', [basic('ada', 'lovelace')]))).status).toBe(200);
+  });
+});
+
+describe('at a forward proxy', () => {
+  const line = 'GET http://origin.example/a';
+  const proxyLine = (text: string) => text.replace('Authorization', 'Proxy-Authorization');
+
+  it('asks for credentials with 407, in their own field', async () => {
+    const { port } = await gateway('connect', authenticate(users), show, proxyErrors());
+    const { status, header } = await rawRequest(port, request(line));
+    expect([status, header('proxy-authenticate'), header('www-authenticate')]).toEqual([
+      407,
+      'Basic realm="gateway", charset="UTF-8"',
+      undefined,
+    ]);
+    const ours = proxyLine(basic('ada', 'lovelace'));
+    const passed = await rawRequest(port, request(line, [ours, 'Authorization: Basic theirs']));
+    const { identity: who, headers } = JSON.parse(passed.body);
+    expect([who.subject, headers.authorization]).toEqual(['ada', 'Basic theirs']);
+    // What is meant for the origin is nothing that the proxy judges, and the other way round.
+    const theirs = await rawRequest(port, request(line, [basic('ada', 'lovelace')]));
+    expect(theirs.status).toBe(407);
+    expect((await rawRequest(port, request('GET /', [ours]))).status).toBe(401);
+  });
+
+  it('asks for them at CONNECT as well', async () => {
+    const { token, jwk } = issuer();
+    const keys = bearerJwt({ keys: [jwk], algorithms: ['ES256'], now: () => NOW });
+    const app = appOf('connect', authenticate(keys), show, proxyErrors());
+    const server = createServer();
+    // As attach() does it: a tunnel's request runs through the same pipeline.
+    server.on('connect', (req, socket) => {
+      closeAfter(() => socket.destroy());
+      const res = new ServerResponse(req);
+      res.assignSocket(socket as Socket);
+      app(req, res);
+    });
+    const port = await listen(server);
+    const ask = async (...lines: string[]) => {
+      const socket = connect(port, '127.0.0.1');
+      closeAfter(() => socket.destroy());
+      socket.write(
+        ['CONNECT a.example:443 HTTP/1.1', 'Host: a.example:443', ...lines, '', ''].join('\r\n'),
+      );
+      const [bytes] = await once(socket, 'data');
+      return String(bytes).split('\r\n')[0];
+    };
+    expect(await ask()).toBe('HTTP/1.1 407 Proxy Authentication Required');
+    expect(await ask(bearer(await token()))).toBe('HTTP/1.1 407 Proxy Authentication Required');
+    expect(await ask(proxyLine(bearer(await token())))).toBe('HTTP/1.1 200 OK');
+  });
+});

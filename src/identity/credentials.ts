@@ -1,0 +1,48 @@
+import type { IncomingMessage } from 'node:http';
+import type { Exchange } from '../exchange/exchange.js';
+import { nominated } from '../exchange/fields.js';
+import { inspect } from '../options.js';
+
+/**
+ * Whether a request is for a forward proxy, by its form: RFC 9110, 11.7.1 has it bring credentials in a
+ * field of their own. CONNECT with a `:protocol` is a WebSocket over HTTP/2 (RFC 8441), for an origin.
+ */
+export function isForProxy({ method, url = '', headers }: IncomingMessage): boolean {
+  if (method === 'CONNECT') return headers[':protocol'] === undefined;
+  return url.charCodeAt(0) !== 0x2f && /^https?:\/\//i.test(url);
+}
+
+/** What follows the name of a scheme in `Authorization`, or `Proxy-Authorization`; names in lower case. */
+export function credentialsOf(exchange: Exchange, scheme: string): string | undefined {
+  const value = isForProxy(exchange.req)
+    ? exchange.req.headers['proxy-authorization']
+    : fieldOf(exchange, 'authorization');
+  if (value === undefined || value.charCodeAt(scheme.length) !== 0x20) return undefined;
+  if (value.slice(0, scheme.length).toLowerCase() !== scheme) return undefined;
+  return value.slice(scheme.length + 1).trim();
+}
+
+/** A field as it would be sent on: what the client names in `Connection` is not there. */
+export function fieldOf({ req, headers }: Exchange, lower: string): string | undefined {
+  const value = headers.get(lower);
+  const { connection } = req.headers;
+  if (connection === undefined || value === undefined || value !== req.headers[lower]) return value;
+  return nominated(connection)?.includes(lower) ? undefined : value;
+}
+
+/** Keeps the client's credentials for us from the upstream. Those for an origin behind a proxy go on. */
+export function withhold({ req, headers }: Exchange): void {
+  if (!isForProxy(req)) headers.delete('authorization');
+}
+
+/** Everything that may stand in a quoted string as it is. */
+const QUOTABLE = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;
+
+/** Throws unless a realm can be written into a challenge. */
+export function checkRealm(path: string, realm: unknown): void {
+  if (typeof realm !== 'string' || !QUOTABLE.test(realm)) {
+    throw new TypeError(
+      `${path} must be printable ASCII without quotes and backslashes, received ${inspect(realm)}`,
+    );
+  }
+}

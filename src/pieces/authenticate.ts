@@ -1,0 +1,185 @@
+import type { IncomingMessage } from 'node:http';
+import { AuthUnavailableError, UnauthorizedError } from '../exchange/errors.js';
+import { type Exchange, exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
+import type { Identity } from '../exchange/identity.js';
+import { isForProxy } from '../identity/credentials.js';
+import { RefusalLog, type Refusals } from '../identity/refusal-log.js';
+import type { Verdict, Verifier } from '../identity/verifier.js';
+import { callable, inspect, known, milliseconds, refuseRequest } from '../options.js';
+import { fail } from '../transport/deliver.js';
+
+/** Options for {@link authenticate}. */
+export interface AuthenticateOptions {
+  /** Is told why clients are refused: of each reason at once, and then once a window, with how many. */
+  readonly log?: ((refusals: Refusals) => void) | undefined;
+  /**
+   * How long the same reason is only counted.
+   *
+   * @default 60_000
+   */
+  readonly logWindowMs?: number | undefined;
+  /** The clock, in milliseconds; for tests. */
+  readonly now?: (() => number) | undefined;
+}
+
+/**
+ * Lets a request through when a verifier knows who sends it, and puts that on `exchange.identity`. They
+ * are asked in order until one does. Otherwise the client gets 401 with a challenge (407 at a forward
+ * proxy), or 503 when a verifier cannot tell. Place it first, before everything that works for clients.
+ *
+ * @example
+ * const tokens = bearerJwt({ jwksUrl: 'https://id.example/jwks', algorithms: ['ES256'], audience: 'api' });
+ * app.use(authenticate(tokens, clientCertificate()), proxyPass('http://localhost:3000'));
+ *
+ * @throws TypeError when there is no verifier, or something else among them.
+ */
+export function authenticate(...verifiers: readonly Verifier[]): Handler;
+/** The same, with options after the verifiers. */
+export function authenticate(...rest: [...Verifier[], AuthenticateOptions]): Handler;
+export function authenticate(...rest: readonly (Verifier | AuthenticateOptions)[]): Handler {
+  refuseRequest('authenticate', rest[0]);
+  const last = rest.at(-1);
+  const hasOptions = typeof last === 'object' && last !== null && !('verify' in last);
+  const verifiers = (hasOptions ? rest.slice(0, -1) : rest) as readonly Verifier[];
+  checkVerifiers(verifiers);
+  const gate = new Gate(verifiers, refusalLog(hasOptions ? last : {}));
+
+  return function authenticateMiddleware(req, res, next) {
+    const exchange = exchangeOf(req, res);
+    exchange.identity = undefined;
+    gate.ask(exchange, next);
+  };
+}
+
+function checkVerifiers(verifiers: readonly Verifier[]): void {
+  if (verifiers.length === 0) {
+    throw new TypeError('authenticate: needs a verifier: bearerJwt(…), basicAuth(…), apiKey(…), …');
+  }
+  for (const [i, verifier] of verifiers.entries()) {
+    if (typeof verifier?.verify === 'function' && typeof verifier.scheme === 'string') continue;
+    throw new TypeError(
+      `authenticate: verifiers[${i}] must have a scheme and verify(), received ${inspect(verifier)}`,
+    );
+  }
+}
+
+function refusalLog(options: AuthenticateOptions): RefusalLog | undefined {
+  const {
+    log,
+    logWindowMs = 60_000,
+    now = () => performance.now(),
+  } = known('authenticate', options, ['log', 'logWindowMs', 'now']);
+  if (log !== undefined) callable('authenticate: log', log);
+  milliseconds('authenticate: logWindowMs', logWindowMs);
+  callable('authenticate: now', now);
+  return log && new RefusalLog(log, logWindowMs, now);
+}
+
+/** What the verifiers have found so far that is no identity. */
+interface Findings {
+  /** Why credentials were refused, by the place of their verifier. */
+  readonly refused: (string | undefined)[];
+  /** What the first verifier that could not tell failed with. */
+  failure: { readonly cause: unknown } | undefined;
+}
+
+class Gate {
+  readonly #verifiers: readonly Verifier[];
+  readonly #log: RefusalLog | undefined;
+
+  constructor(verifiers: readonly Verifier[], log: RefusalLog | undefined) {
+    this.#verifiers = verifiers;
+    this.#log = log;
+  }
+
+  /** Asks the verifiers from the given one on. Nothing is waited for while they answer at once. */
+  ask(exchange: Exchange, next: Next | undefined, from = 0, found = nothing()): void {
+    for (let i = from; i < this.#verifiers.length; i++) {
+      let verdict: Verdict | Promise<Verdict>;
+      try {
+        verdict = (this.#verifiers[i] as Verifier).verify(exchange);
+        if (isPromise(verdict)) return this.#wait(verdict, exchange, next, i, found);
+        if (isIdentity(verdict, i, found)) return pass(exchange, verdict, next);
+      } catch (cause) {
+        found.failure ??= { cause };
+      }
+    }
+    this.#refuse(exchange, next, found);
+  }
+
+  #wait(
+    pending: Promise<Verdict>,
+    exchange: Exchange,
+    next: Next | undefined,
+    i: number,
+    found: Findings,
+  ): void {
+    const settled = pending
+      .then((verdict) => (isIdentity(verdict, i, found) ? verdict : undefined))
+      .catch((cause: unknown) => {
+        found.failure ??= { cause };
+        return undefined;
+      });
+    void settled.then((identity) => {
+      // The client may have gone in the meantime.
+      if (!exchange.open) return;
+      if (identity !== undefined) pass(exchange, identity, next);
+      else this.ask(exchange, next, i + 1, found);
+    });
+  }
+
+  #refuse(exchange: Exchange, next: Next | undefined, { refused, failure }: Findings): void {
+    if (failure !== undefined) return fail(exchange, new AuthUnavailableError(failure), next);
+    const reasons: string[] = [];
+    for (const [i, reason] of refused.entries()) {
+      if (reason === undefined) continue;
+      const { scheme } = this.#verifiers[i] as Verifier;
+      reasons.push(`${scheme}: ${reason}`);
+      this.#log?.add(scheme, reason);
+    }
+    if (reasons.length === 0) this.#log?.add('any', 'no credentials');
+    const cause = new Error(reasons.join('; ') || 'no credentials');
+    const headers = this.#challenge(exchange.req, refused);
+    const status = isForProxy(exchange.req) ? 407 : 401;
+    fail(exchange, new UnauthorizedError({ cause, headers }, status), next);
+  }
+
+  /** RFC 9110, 11.6.1 and 11.7.1: what the client could come with, all kinds in one field. */
+  #challenge(req: IncomingMessage, refused: Findings['refused']): Record<string, string> {
+    const challenges: string[] = [];
+    for (const [i, verifier] of this.#verifiers.entries()) {
+      const challenge = verifier.challenge?.(refused[i] !== undefined);
+      if (challenge !== undefined && !challenges.includes(challenge)) challenges.push(challenge);
+    }
+    const name = isForProxy(req) ? 'Proxy-Authenticate' : 'WWW-Authenticate';
+    return challenges.length === 0 ? {} : { [name]: challenges.join(', ') };
+  }
+}
+
+function nothing(): Findings {
+  return { refused: [], failure: undefined };
+}
+
+function pass(exchange: Exchange, identity: Identity, next: Next | undefined): void {
+  exchange.identity = identity;
+  next?.();
+}
+
+function isPromise(verdict: Verdict | Promise<Verdict>): verdict is Promise<Verdict> {
+  return typeof (verdict as Promise<Verdict> | undefined)?.then === 'function';
+}
+
+/**
+ * Whether a verdict is an identity; notes what else it is.
+ *
+ * @throws TypeError when it is nothing that a verifier may answer: that must not be a pass.
+ */
+function isIdentity(verdict: Verdict, i: number, found: Findings): verdict is Identity {
+  if (verdict === undefined || verdict === null) return false;
+  if (typeof verdict !== 'object') {
+    throw new TypeError(`authenticate: verifiers[${i}] answered with ${inspect(verdict)}`);
+  }
+  if (!('refused' in verdict)) return true;
+  found.refused[i] = verdict.refused;
+  return false;
+}
