@@ -23,6 +23,7 @@ const PLACES: Readonly<Record<string, readonly [heading: string, within?: string
   ActiveHealthOptions: ['Active health'],
   ConcurrencyQueueOptions: ['concurrencyLimit', 'queue.'],
   HealthOptions: ['Health'],
+  JwksOptions: ['bearerJwt', 'jwks.'],
   PassiveHealthOptions: ['Passive health'],
   RetryBackoffOptions: ['retry', 'backoff.'],
   RetryBudgetOptions: ['retry', 'budget.'],
@@ -125,7 +126,7 @@ interface OptionTable {
 
 /** The options that the source declares, by the heading under which they are listed. */
 function optionTables(): OptionTable[] {
-  const files = ['.', 'transport', 'upstreams', 'pieces', 'server'].flatMap(filesIn);
+  const files = ['.', 'transport', 'upstreams', 'identity', 'pieces', 'server'].flatMap(filesIn);
   const declared = new Map(files.flatMap((file) => optionTypes(read(`src/${file}.ts`))));
   const tables = new Map<string, Map<string, string>>();
   for (const name of declared.keys()) {

@@ -35,10 +35,15 @@ describe('the public door', () => {
       'UpstreamPool',
       'UpstreamResponse',
       'addressList',
+      'apiKey',
       'assertIdentity',
       'attach',
+      'authenticate',
       'authorize',
+      'basicAuth',
+      'bearerJwt',
       'circuitBreaker',
+      'clientCertificate',
       'concurrencyLimit',
       'consistentHash',
       'exchangeOf',
@@ -84,6 +89,7 @@ describe('the public door', () => {
     const { addressList, assertIdentity, authorize } = headrace;
     const signingKey = generateKeyPairSync('ed25519').privateKey;
     const handlers = {
+      authenticate: headrace.authenticate(headrace.apiKey({ lookup: {} })),
       addressList: addressList({ deny: [] }),
       assertIdentity: assertIdentity({ signingKey }),
       authorize: authorize({ allow: [] }),

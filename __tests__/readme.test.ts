@@ -115,6 +115,31 @@ describe('the examples of the README come out as they say', () => {
     expect(backend.seen.map((seen) => seen.url)).toEqual(['/users?page=2', '/health']);
   });
 
+  it('authenticate', async () => {
+    const { url, backend } = await start('authenticate');
+    const refused = await request(url).get('/');
+    expect([refused.status, refused.headers['www-authenticate']]).toEqual([
+      401,
+      'ApiKey realm="gateway", Basic realm="gateway", charset="UTF-8"',
+    ]);
+    await request(url).get('/').set('X-API-Key', 'banana').expect(200);
+    await request(url).get('/').auth('ada', 'lovelace').expect(200);
+    expect(backend.seen.map(({ headers }) => headers['x-user'])).toEqual(['billing', 'ada']);
+    await request(url).get('/').auth('ada', 'byron').expect(401);
+  });
+
+  it('basicAuth', async () => {
+    const { url } = await start('basicAuth');
+    await request(url).get('/').auth('ada', 'lovelace').expect(404);
+    await request(url).get('/').auth('ada', 'byron').expect(401);
+  });
+
+  it('apiKey', async () => {
+    const { url, printed } = await start('apiKey');
+    await request(url).get('/').set('X-API-Key', `${printed[0]}`).expect(200);
+    await request(url).get('/').set('X-API-Key', 'another').expect(401);
+  });
+
   it('rateLimiter', async () => {
     const { url } = await start('rateLimiter');
     const answers = [];

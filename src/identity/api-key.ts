@@ -24,7 +24,7 @@ export interface ApiKeyOptions {
   /**
    * The field that the key is sent in.
    *
-   * @default 'x-api-key', unless `query` is given
+   * @default 'x-api-key'
    */
   readonly header?: string | undefined;
   /** The query parameter that the key is sent in, in place of a field. */

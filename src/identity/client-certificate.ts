@@ -9,9 +9,8 @@ import type { Verdict, Verifier } from './verifier.js';
 /** Options for {@link clientCertificate}. */
 export interface ClientCertificateOptions {
   /**
-   * Names the holder of a certificate; with nothing returned, it is refused.
-   *
-   * @default the common name of the subject
+   * Names the holder of a certificate; the common name does when it is not given. With nothing returned,
+   * the certificate is refused.
    */
   readonly subject?: ((certificate: PeerCertificate) => string | undefined) | undefined;
   /**
@@ -27,7 +26,6 @@ export interface ClientCertificateOptions {
  * `{ requestCert: true, rejectUnauthorized: false, ca }`, where `ca` is whoever signs your clients'.
  *
  * @example
- * const server = createTlsServer({ key, cert, ca, requestCert: true, rejectUnauthorized: false }, app);
  * app.use(authenticate(clientCertificate()), proxyPass('http://localhost:3000'));
  *
  * @throws TypeError when an option is not what it should be.
