@@ -34,6 +34,7 @@ describe('the public door', () => {
       'Upstream',
       'UpstreamPool',
       'UpstreamResponse',
+      'accessLog',
       'addressList',
       'apiKey',
       'assertIdentity',
@@ -52,10 +53,12 @@ describe('the public door', () => {
       'forwardedFor',
       'fromDns',
       'fromFile',
+      'healthEndpoint',
       'ipHash',
       'isProxyError',
       'leastConnections',
       'loadBalancer',
+      'logTokens',
       'modifyResponse',
       'peakEwma',
       'powerOfTwo',
@@ -64,6 +67,7 @@ describe('the public door', () => {
       'proxyStatus',
       'random',
       'rateLimiter',
+      'requestId',
       'retry',
       'reverseProxy',
       'rewriteCookies',
@@ -72,6 +76,7 @@ describe('the public door', () => {
       'roundRobin',
       'sendResponse',
       'stripHopHeaders',
+      'tracing',
       'weightedRoundRobin',
     ]);
   });
@@ -88,8 +93,13 @@ describe('the public door', () => {
     const { sendResponse, stripHopHeaders } = headrace;
     const { addressList, assertIdentity, authorize } = headrace;
     const signingKey = generateKeyPairSync('ed25519').privateKey;
+    const { accessLog, healthEndpoint, requestId, tracing } = headrace;
     const handlers = {
       authenticate: headrace.authenticate(headrace.apiKey({ lookup: {} })),
+      accessLog: accessLog({ logger: console }),
+      healthEndpoint: healthEndpoint(),
+      requestId: requestId(),
+      tracing: tracing({ api: false }),
       addressList: addressList({ deny: [] }),
       assertIdentity: assertIdentity({ signingKey }),
       authorize: authorize({ allow: [] }),

@@ -13,6 +13,7 @@ import { rawClient, rawRequest } from './helpers/client.js';
 import { type CodeBlock, codeBlocks, type Run, run } from './helpers/docs.js';
 import { echo as echoOverHttp2, http2Ask, http2Client, http2Upstream } from './helpers/http2.js';
 import { closeAfter, serve } from './helpers/servers.js';
+import { eventually } from './helpers/settled.js';
 
 const blocks = codeBlocks('README.md').filter(({ language }) => /^[jt]s$/.test(language));
 
@@ -416,6 +417,53 @@ describe('the examples of the README come out as they say', () => {
     allowed.write('hi');
     await allowed.until((text) => text.includes('HTTP/1.1 200 OK'));
     expect(backend.seen).toMatchObject([{ method: 'PUT', body: 'hi' }]);
+  });
+
+  it('accessLog', async () => {
+    const { url, printed, backend } = await start('accessLog');
+    await request(url).get('/users?token=s3cret');
+    await eventually('a record', () => printed.length === 1);
+    expect(printed).toEqual([`GET /users?token=*** 200 ${backend.url}`]);
+    const morgan = await start('Tokens for morgan');
+    await request(morgan.url).get('/users');
+    await eventually('a line', () => morgan.printed.length === 1);
+    expect(morgan.printed).toEqual(['GET /users 200 completed 1']);
+  });
+
+  it('requestId', async () => {
+    const { url, printed, backend } = await start('requestId');
+    const { headers } = await request(url).get('/').set('X-Request-Id', 'mine');
+    expect(printed).toEqual([expect.stringMatching(/^[\da-f-]{36}$/)]);
+    expect(headers['x-request-id']).toBe(printed[0]);
+    expect(backend.seen[0]?.headers['x-request-id']).toBe(printed[0]);
+  });
+
+  it('tracing', async () => {
+    const { url, printed, backend } = await start('tracing');
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+    await request(url).get('/').set('traceparent', traceparent);
+    expect(printed).toEqual(['0af7651916cd43dd8448eb211c80319c']);
+    expect(backend.seen[0]?.headers.traceparent).toBe(traceparent);
+  });
+
+  it('healthEndpoint', async () => {
+    const { url, backend } = await start('healthEndpoint');
+    expect((await request(url).get('/health/live')).text).toBe('{"status":"live"}');
+    const { status, text } = await request(url).get('/health/ready');
+    expect([status, text]).toEqual([
+      200,
+      '{"status":"ready","pools":{"api":{"eligible":2,"of":2}}}',
+    ]);
+    await request(url).get('/users');
+    expect(backend.seen.map((seen) => seen.url)).toEqual(['/users']);
+
+    const replacements = { '5_000': '50' };
+    const ending = await start('healthEndpoint', { block: 1, replacements });
+    const statusOf = async () => (await request(ending.url).get('/health/ready')).status;
+    expect(await statusOf()).toBe(200);
+    const ended = ending.signal('SIGTERM');
+    expect(await statusOf()).toBe(503);
+    await ended;
   });
 
   it('exchangeOf', async () => {

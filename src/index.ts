@@ -1,4 +1,5 @@
 export type { ConnectionOptions } from './connection-settings.js';
+export type { AccessAttempt, AccessRecord } from './exchange/access-record.js';
 export type { Attempt } from './exchange/attempt.js';
 export type { BodyInit } from './exchange/body-bytes.js';
 export type { Trusts } from './exchange/client.js';
@@ -44,6 +45,7 @@ export type { FailureHandler, Substitute } from './exchange/fallback.js';
 export { HeaderList, type HeadersInit } from './exchange/header-list.js';
 export type { HeaderOverlay } from './exchange/header-overlay.js';
 export type { Identity } from './exchange/identity.js';
+export { type LogToken, type LogTokenName, logTokens } from './exchange/log-tokens.js';
 export type { Outcome, OutcomeType } from './exchange/outcome.js';
 export type { Trust } from './exchange/trust.js';
 export { type ResponseInit, UpstreamResponse } from './exchange/upstream-response.js';
@@ -59,6 +61,11 @@ export { type ClientCertificateOptions, clientCertificate } from './identity/cli
 export type { PublicKey } from './identity/jwt-keys.js';
 export type { Refusals } from './identity/refusal-log.js';
 export type { Refusal, Verdict, Verifier } from './identity/verifier.js';
+export {
+  type AccessLogger,
+  type AccessLogOptions,
+  accessLog,
+} from './pieces/access-log.js';
 export { type AddressListOptions, addressList } from './pieces/address-list.js';
 export {
   type AssertIdentity,
@@ -92,6 +99,11 @@ export {
   forwardedFor,
 } from './pieces/forwarded-for.js';
 export {
+  type HealthEndpoint,
+  type HealthEndpointOptions,
+  healthEndpoint,
+} from './pieces/health-endpoint.js';
+export {
   type LoadBalancer,
   type LoadBalancerOptions,
   loadBalancer,
@@ -118,6 +130,7 @@ export {
   type RateLimitLogger,
   rateLimiter,
 } from './pieces/rate-limiter.js';
+export { type RequestIdOptions, requestId } from './pieces/request-id.js';
 export {
   type RetryBackoffOptions,
   type RetryBudgetOptions,
@@ -138,9 +151,11 @@ export { rewriteRedirects } from './pieces/rewrite-redirects.js';
 export { type RewriteFunction, type RewriteRules, rewriteUrl } from './pieces/rewrite-url.js';
 export { sendResponse } from './pieces/send-response.js';
 export { type StripHopHeadersOptions, stripHopHeaders } from './pieces/strip-hop-headers.js';
+export { type TracingOptions, tracing } from './pieces/tracing.js';
 export { type App, type Attached, type AttachOptions, attach } from './server/attach.js';
 export type { AccessFacts } from './transport/access-request.js';
 export type { AccessCheck, AccessRule, ClaimCondition } from './transport/access-rule.js';
+export type { OpenTelemetryApi } from './transport/open-telemetry.js';
 export type { TargetLookup } from './transport/permitted.js';
 export type { TransportOptions } from './transport/settings.js';
 export type { SigningKey } from './transport/signer.js';
