@@ -9,10 +9,12 @@ import {
   type Exchange,
   exchangeOf,
   type ForwardProxyOptions,
+  fallback,
   forwardProxy,
   modifyResponse,
   type ProxyError,
   type TargetLookup,
+  UpstreamResponse,
 } from 'headrace';
 import { blackHole } from '../helpers/black-hole.js';
 import { parseResponses, rawClient, rawRequest } from '../helpers/client.js';
@@ -217,6 +219,21 @@ describe('an edit of the response to CONNECT', () => {
     expect([response.status, response.body]).toEqual([403, 'not today']);
     await Promise.all(ended);
   });
+});
+
+it('an answer that was made up in place of a connection is no open tunnel', async () => {
+  const { port } = await proxying(
+    {},
+    'express 5',
+    fallback(() => new UpstreamResponse({ status: 200, body: 'yesterday' })),
+  );
+  for (const authority of ['192.0.2.1:443', '127.0.0.1:1', '127.0.0.1:0']) {
+    expect((await rawRequest(port, connectTo(authority))).status).toBe(502);
+  }
+  const refusing = fallback(() => new UpstreamResponse({ status: 404, body: 'not here' }));
+  const other = await proxying({}, 'express 5', refusing);
+  const response = await rawRequest(other.port, connectTo('192.0.2.1:443'));
+  expect([response.status, response.body]).toEqual([404, 'not here']);
 });
 
 it('CONNECT that did not come through attach() is 500, and the message says what to do', async () => {

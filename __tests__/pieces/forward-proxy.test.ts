@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { describe, expect, it } from '@jest/globals';
 import {
+  attach,
   type ForwardProxyOptions,
   forwardProxy,
   modifyResponse,
@@ -120,6 +121,23 @@ describe('an absolute-form request', () => {
     const edit = modifyResponse((response) => void response.headers.set('X-Proxy', 'magical'));
     const { port } = await gateway('express 5', edit, open());
     expect((await rawRequest(port, get(upstream.url))).header('x-proxy')).toBe('magical');
+  });
+
+  it('that asks for an upgrade gets its tunnel, where the app is attached', async () => {
+    const upstream = await rawUpstream((_request, socket) => {
+      socket.on('data', (chunk) => socket.write(`you said ${chunk}`));
+      return 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: chat\r\n\r\n';
+    });
+    const app = appOf('express 5', open());
+    const { server, port } = await serve(app);
+    const attached = attach(server, app);
+    closeAfter(() => attached.close());
+    const bytes = get(`${upstream.url}/chat`, 'Connection: Upgrade', 'Upgrade: chat');
+    const client = await rawClient(port, bytes);
+    expect(await client.until((text) => text.endsWith('\r\n\r\n'))).toMatch(/^HTTP\/1\.1 101 /);
+    client.write('hello');
+    await client.until((text) => text.endsWith('you said hello'));
+    client.socket.destroy();
   });
 
   it('never takes the credentials for the proxy along', async () => {

@@ -10,7 +10,7 @@ import {
 } from '../exchange/exchange.js';
 import { callable, known, milliseconds } from '../options.js';
 import { hasUpload } from '../transport/answer.js';
-import { ConnectResponse } from '../transport/connect-response.js';
+import { ConnectResponse, deliverConnect } from '../transport/connect-response.js';
 import { deliver, editThen, fail } from '../transport/deliver.js';
 import { dial } from '../transport/dial.js';
 import { countForwards } from '../transport/max-forwards.js';
@@ -146,6 +146,7 @@ export function forwardProxy(options: ForwardProxyOptions = {}): ForwardProxy {
     exchange.watch();
     // Somebody has answered already, or there is nobody to answer.
     if (res.destroyed || res.headersSent) return;
+    const done = req.method === 'CONNECT' ? deliverConnect : deliver;
     let target: RequestedTarget;
     try {
       guardMessage(req, false);
@@ -154,7 +155,7 @@ export function forwardProxy(options: ForwardProxyOptions = {}): ForwardProxy {
       if (countForwards(exchange)) return;
       ownVia?.sign(exchange);
     } catch (error) {
-      return fail(exchange, error, next);
+      return fail(exchange, error, next, { done });
     }
     // Who the client is to us is nobody else's business, whatever stripHopHeaders() has been told.
     exchange.headers.delete('proxy-authorization');
@@ -169,7 +170,7 @@ export function forwardProxy(options: ForwardProxyOptions = {}): ForwardProxy {
         };
         forward(exchange, next, settings, connect);
       },
-      (error: unknown) => fail(exchange, error, next),
+      (error: unknown) => fail(exchange, error, next, { done }),
     );
   };
   return Object.assign(handler, { close: () => targets.close() });
@@ -225,8 +226,9 @@ function forward(
   settings: TransportSettings,
   once?: Send,
 ): void {
+  const done = once === undefined ? deliver : deliverConnect;
   send(exchange, settings, once).then(
-    (response) => editThen(exchange, response, next, deliver),
-    (error: unknown) => fail(exchange, error, next),
+    (response) => editThen(exchange, response, next, done),
+    (error: unknown) => fail(exchange, error, next, { done }),
   );
 }

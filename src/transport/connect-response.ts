@@ -1,12 +1,31 @@
 import type { ServerResponse } from 'node:http';
 import type { Attempt } from '../exchange/attempt.js';
 import type { BodyInit } from '../exchange/body-bytes.js';
-import { ResetError } from '../exchange/errors.js';
-import type { Exchange } from '../exchange/exchange.js';
+import { ModifyResponseError, ResetError } from '../exchange/errors.js';
+import type { Exchange, Next } from '../exchange/exchange.js';
 import { UpstreamResponse, type WriteHead } from '../exchange/upstream-response.js';
 import type { Upstream } from '../upstreams/upstream.js';
+import { deliver, fail } from './deliver.js';
 import type { Dialled } from './dial.js';
 import { openTunnel, writeConnected } from './tunnel.js';
+
+/**
+ * Sends the answer to a CONNECT. One that somebody made up in place of a connection must not be a 2xx: to
+ * the client that is an open tunnel, and what comes behind it the other end's first bytes.
+ */
+export function deliverConnect(
+  exchange: Exchange,
+  response: UpstreamResponse,
+  next: Next | undefined,
+): void {
+  if (response instanceof ConnectResponse || response.status > 299) {
+    return deliver(exchange, response, next);
+  }
+  response.discard();
+  const cause = new Error('Only a connection answers CONNECT with 2xx');
+  const { upstream } = exchange;
+  fail(exchange, new ModifyResponseError({ cause, upstream }), next, { done: deliverConnect });
+}
 
 /**
  * A connection that CONNECT has brought, as a response: so limits, breakers, retries, edits and logs treat
