@@ -78,9 +78,6 @@ export class ServerEvents {
   };
 
   readonly #onConnect = (req: IncomingMessage, stream: Duplex, head: Buffer): void => {
-    // Express finds no path in `host:443`, and so no middleware. What was asked for stays in `originalUrl`,
-    // where Express and Connect themselves keep it.
-    Object.assign(req, { originalUrl: req.url, url: '/' });
     this.#hand(this.#apps[0], req, stream, head);
   };
 

@@ -41,7 +41,6 @@ export function requestedTarget(req: IncomingMessage): RequestedTarget {
 
 /** RFC 9110, 9.3.6: host and port, and nothing else. There is no default port. */
 function connectTarget(req: IncomingMessage & { originalUrl?: string }): RequestedTarget {
-  // Express takes `host:443` for no path at all, so attach() has it route by another one.
   return { scheme: 'https', ...parseAuthority(req.originalUrl ?? req.url ?? '', undefined) };
 }
 
