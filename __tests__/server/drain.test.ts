@@ -1,7 +1,12 @@
+import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createSecureServer, createServer, type Http2ServerResponse } from 'node:http2';
 import { describe, expect, it } from '@jest/globals';
 import { attach } from 'headrace';
+import { selfSigned } from '../helpers/certificates.js';
 import { rawClient } from '../helpers/client.js';
-import { serve } from '../helpers/servers.js';
+import { http2Answer, http2Ask, http2Client } from '../helpers/http2.js';
+import { closeAfter, listen, serve } from '../helpers/servers.js';
 
 const GET = 'GET / HTTP/1.1\r\nHost: gateway\r\n\r\n';
 
@@ -39,11 +44,98 @@ describe('closing an attached server', () => {
     await closed;
   });
 
+  it('answers a request that was on its way to an idle connection, and says that it closes', async () => {
+    const { server, port } = await serve((_req, res) => res.end('ok'));
+    const attached = attach(server, () => {});
+    const client = await rawClient(port, GET);
+    await client.until((text) => text.includes('ok'));
+    const closed = attached.close();
+    client.write(GET);
+    const text = await client.closed();
+    await closed;
+    expect(text.match(/HTTP\/1\.1 200 OK/g)).toHaveLength(2);
+    expect(text.match(/Connection: close\r\n/g)).toHaveLength(1);
+    expect(Object.hasOwn(server, 'closeIdleConnections')).toBe(false);
+  });
+
   it('leaves no listener behind', async () => {
     const { server } = await serve((_req, res) => res.end());
     const before = server.eventNames().map((name) => [name, server.listenerCount(name)]);
     const attached = attach(server, () => {});
     await attached.close();
     expect(server.eventNames().map((name) => [name, server.listenerCount(name)])).toEqual(before);
+  });
+});
+
+describe('closing an attached server of HTTP/2', () => {
+  it.each(['TLS', 'clear text'])(
+    'lets streams finish, takes no more, and ends (%s)',
+    async (how) => {
+      const certificate = await selfSigned('localhost');
+      const server = how === 'TLS' ? createSecureServer(certificate) : createServer();
+      const waiting: Http2ServerResponse[] = [];
+      const app = (_req: unknown, res: unknown) => {
+        waiting.push(res as Http2ServerResponse);
+        server.emit('waiting');
+      };
+      server.on('request', app);
+      const attached = attach(server, app);
+      const port = await listen(server);
+      const origin = how === 'TLS' ? `https://localhost:${port}` : `http://localhost:${port}`;
+      const options = { ca: certificate.cert };
+      const idle = http2Client(origin, options);
+      await once(idle, 'remoteSettings');
+      const session = http2Client(origin, options);
+      const arrived = once(server, 'waiting');
+      const answer = http2Ask(session);
+      await arrived;
+
+      const told = once(session, 'goaway');
+      const gone = once(idle, 'close');
+      const closed = attached.close();
+      await Promise.all([told, gone]);
+      expect(() => session.request({ ':path': '/' })).toThrow(/GOAWAY/);
+      waiting[0]?.end('whole');
+      expect(await answer).toMatchObject({ status: 200, body: 'whole', code: 0 });
+      await closed;
+    },
+  );
+
+  it('ends streams that take longer than drainMs', async () => {
+    const server = createServer();
+    const app = (_req: unknown, res: unknown) => void (res as Http2ServerResponse).write('half');
+    server.on('request', app);
+    const attached = attach(server, app, { drainMs: 50 });
+    const session = http2Client(`http://localhost:${await listen(server)}`);
+    const stream = session.request({ ':path': '/' });
+    stream.on('error', () => {});
+    await once(stream, 'response');
+    const closed = once(session, 'close');
+    await attached.close();
+    await closed;
+  });
+
+  it('asks for an upload when it is read, answers CONNECT with 405, and unknown expectations with 417', async () => {
+    const server = createServer();
+    const app = (req: IncomingMessage, res: ServerResponse) => {
+      if (req.url === '/no') return void res.writeHead(403).end();
+      req.on('data', (chunk) => res.write(chunk));
+      req.on('end', () => res.end());
+    };
+    server.on('request', app as never);
+    const attached = attach(server, app);
+    closeAfter(() => attached.close());
+    const session = http2Client(`http://localhost:${await listen(server)}`);
+    const put = { ':method': 'PUT', expect: '100-continue' };
+    const stream = session.request({ ...put, ':path': '/' });
+    await once(stream, 'continue');
+    stream.end('body');
+    expect((await http2Answer(stream)).body).toBe('body');
+    const refused = session.request({ ...put, ':path': '/no' });
+    refused.on('continue', () => refused.emit('error', new Error('it asked for the body')));
+    expect((await http2Answer(refused)).status).toBe(403);
+    expect((await http2Ask(session, { ...put, expect: 'more' }, '')).status).toBe(417);
+    const tunnel = session.request({ ':method': 'CONNECT', ':authority': 'a:1' });
+    expect((await http2Answer(tunnel)).status).toBe(405);
   });
 });

@@ -1,6 +1,6 @@
-import type { IncomingMessage, Server } from 'node:http';
-import type { Server as TlsServer } from 'node:https';
+import type { IncomingMessage } from 'node:http';
 import { callable, inspect, known, milliseconds } from '../options.js';
+import type { AnyServer } from './drain.js';
 import { type App, ServerEvents } from './server-events.js';
 import {
   SERVER_TIMEOUT_OPTIONS,
@@ -50,11 +50,7 @@ export interface Attached {
  *
  * @throws TypeError or RangeError when server, app or an option is not what it should be.
  */
-export function attach(
-  server: Server | TlsServer,
-  app: App,
-  options: AttachOptions = {},
-): Attached {
+export function attach(server: AnyServer, app: App, options: AttachOptions = {}): Attached {
   if (typeof server !== 'object' || server === null || typeof server.on !== 'function') {
     throw new TypeError(
       `attach: server must be an http or https server, received ${inspect(server)}`,

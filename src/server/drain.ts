@@ -1,6 +1,18 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Http2SecureServer, Http2Server, ServerHttp2Session } from 'node:http2';
 import type { Server as TlsServer } from 'node:https';
 import type { Socket } from 'node:net';
+
+/** A server that an app can be attached to. */
+export type AnyServer = Server | TlsServer | Http2Server | Http2SecureServer;
+
+/**
+ * How long a connection on which nothing is in flight is kept at the end: a client that was answered a
+ * moment ago has its next request on the way, and that must find somebody.
+ */
+const GRACE_MS = 30;
+/** A last stream that is none: GOAWAY with it says that another one will follow (RFC 9113, 6.8). */
+const NO_LAST_STREAM = 2 ** 31 - 1;
 
 /**
  * Knows what is in flight on each connection of a server. Node's own `closeIdleConnections()` takes a
@@ -9,30 +21,35 @@ import type { Socket } from 'node:net';
  */
 export class Drain {
   readonly #answers = new Map<Socket, Set<ServerResponse>>();
-  readonly #server: Server | TlsServer;
+  readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #server: AnyServer;
   readonly #event: 'connection' | 'secureConnection';
   #closing = false;
   #timer: NodeJS.Timeout | undefined = undefined;
   #onEmpty: (() => void) | undefined = undefined;
 
-  constructor(server: Server | TlsServer) {
+  constructor(server: AnyServer) {
     this.#server = server;
     this.#event = 'setSecureContext' in server ? 'secureConnection' : 'connection';
-    server.on(this.#event, this.#onConnection);
-    server.on('request', this.onRequest);
+    const events = server as Server;
+    events.on(this.#event, this.#onConnection);
+    events.on('session', this.#onSession);
+    // Before the app, which may answer at once.
+    events.prependListener('request', this.onRequest);
   }
 
   /**
-   * Closes what is idle now, the rest as it becomes so, and what is left after `drainMs` all the same.
-   * Resolves when nothing is left.
+   * Closes what is idle in a moment, the rest as it becomes so, and what is left after `drainMs` all
+   * the same. Resolves when nothing is left.
    */
   begin(drainMs: number): Promise<void> {
     this.#closing = true;
     for (const [socket, answers] of this.#answers) {
-      if (answers.size === 0) socket.destroy();
       for (const res of answers) announce(res);
+      this.#closeSoon(socket);
     }
-    if (this.#answers.size === 0) return Promise.resolve();
+    for (const session of this.#sessions) this.#endSoon(session);
+    if (this.#isEmpty) return Promise.resolve();
     this.#timer = setTimeout(() => this.#cut(), drainMs);
     this.#timer.unref();
     return new Promise((resolve) => {
@@ -43,12 +60,16 @@ export class Drain {
   /** Stops listening to the server. */
   end(): void {
     clearTimeout(this.#timer);
-    this.#server.off(this.#event, this.#onConnection);
-    this.#server.off('request', this.onRequest);
+    const events = this.#server as Server;
+    events.off(this.#event, this.#onConnection);
+    events.off('session', this.#onSession);
+    events.off('request', this.onRequest);
   }
 
   /** Counts an answer that is to come. */
   readonly onRequest = (req: IncomingMessage, res: ServerResponse): void => {
+    // Sessions of HTTP/2 know by themselves which streams are under way.
+    if ('stream' in req) return;
     const { socket } = req;
     // It may have connected before anybody listened.
     if (!this.#answers.has(socket)) this.#onConnection(socket);
@@ -57,24 +78,69 @@ export class Drain {
     res.on('close', () => this.#settle(socket, res));
   };
 
-  readonly #onConnection = (socket: Socket): void => {
+  get #isEmpty(): boolean {
+    return this.#answers.size === 0 && this.#sessions.size === 0;
+  }
+
+  readonly #onConnection = (socket: Socket & { alpnProtocol?: unknown }): void => {
+    const isSession = socket.alpnProtocol === 'h2' || isClearHttp2(this.#server);
+    if (isSession) return;
     this.#answers.set(socket, new Set());
     socket.once('close', () => {
       this.#answers.delete(socket);
-      if (this.#answers.size === 0) this.#onEmpty?.();
+      if (this.#isEmpty) this.#onEmpty?.();
     });
+    if (this.#closing) this.#closeSoon(socket);
+  };
+
+  readonly #onSession = (session: ServerHttp2Session): void => {
+    this.#sessions.add(session);
+    session.once('close', () => {
+      this.#sessions.delete(session);
+      if (this.#isEmpty) this.#onEmpty?.();
+    });
+    if (this.#closing) this.#endSoon(session);
   };
 
   readonly #settle = (socket: Socket, res: ServerResponse): void => {
     const answers = this.#answers.get(socket);
     if (answers === undefined) return;
     answers.delete(res);
-    if (this.#closing && answers.size === 0) socket.destroySoon();
+    if (!this.#closing || answers.size > 0) return;
+    // Nobody has told the client when the head was out before, and it may go on.
+    if (res.shouldKeepAlive && !res.destroyed) this.#closeSoon(socket);
+    else socket.destroySoon();
   };
+
+  #closeSoon(socket: Socket): void {
+    afterGrace(socket, () => {
+      if (this.#answers.get(socket)?.size === 0) socket.destroy();
+    });
+  }
+
+  /** The first GOAWAY tells the client to go elsewhere, the second what it has to send again there. */
+  #endSoon(session: ServerHttp2Session): void {
+    if (session.closed || session.destroyed) return;
+    session.goaway(0, NO_LAST_STREAM);
+    afterGrace(session, () => session.close());
+  }
 
   #cut(): void {
     for (const socket of this.#answers.keys()) socket.destroy();
+    for (const session of this.#sessions) session.destroy();
   }
+}
+
+/** Whether all connections of a server are sessions of HTTP/2, which knows no TLS. */
+function isClearHttp2(server: AnyServer): boolean {
+  return 'updateSettings' in server && !('setSecureContext' in server);
+}
+
+/** Calls back when the moment has passed, and what had come by then has been read. */
+function afterGrace(ended: Socket | ServerHttp2Session, then: () => void): void {
+  const timer = setTimeout(() => setImmediate(then), GRACE_MS);
+  timer.unref();
+  (ended as Socket).once('close', () => clearTimeout(timer));
 }
 
 /** Says `Connection: close`, where there is still time to say it. */

@@ -1,4 +1,5 @@
-import { IncomingMessage, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { isHttp2 } from '../exchange/answers.js';
 
 /** Node takes any value that has the word in it, and any number of lines. */
 export function isPlainExpectation(req: IncomingMessage): boolean {
@@ -7,7 +8,8 @@ export function isPlainExpectation(req: IncomingMessage): boolean {
 
 /** RFC 9110, 10.1.1: an expectation that cannot be met is 417. */
 export function refuseExpectation(_req: IncomingMessage, res: ServerResponse): void {
-  res.writeHead(417, { Connection: 'close', 'Content-Length': 0 }).end();
+  if (!isHttp2(res)) res.setHeader('Connection', 'close');
+  res.writeHead(417, { 'Content-Length': 0 }).end();
 }
 
 /**
@@ -16,7 +18,7 @@ export function refuseExpectation(_req: IncomingMessage, res: ServerResponse): v
  */
 export function continueOnRead(req: IncomingMessage, res: ServerResponse): void {
   req._read = function readAfterContinue(size: number): void {
-    req._read = IncomingMessage.prototype._read;
+    Reflect.deleteProperty(req, '_read');
     // After a final answer, the read only drains what the client sends regardless.
     if (!res.headersSent) {
       if (isDrain(req)) return endUnread(req, res);
@@ -37,7 +39,10 @@ function isDrain(req: IncomingMessage): boolean {
  * the same could be anything (RFC 9110, 10.1.1): the connection closes behind the answer.
  */
 function endUnread(req: IncomingMessage, res: ServerResponse): void {
-  res.shouldKeepAlive = false;
-  req.complete = true;
+  // HTTP/2 has streams, of which this one is over, and works `complete` out by itself.
+  if (!isHttp2(req)) {
+    res.shouldKeepAlive = false;
+    req.complete = true;
+  }
   req.push(null);
 }

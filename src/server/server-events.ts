@@ -1,10 +1,10 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import type { Server as TlsServer } from 'node:https';
 import type { Duplex } from 'node:stream';
+import { isHttp2 } from '../exchange/answers.js';
 import { exchangeOf } from '../exchange/exchange.js';
 import { offeredProtocols } from '../exchange/upgrade-protocols.js';
 import { routeAsRoot } from './authority-form.js';
-import { Drain } from './drain.js';
+import { type AnyServer, Drain } from './drain.js';
 import { continueOnRead, isPlainExpectation, refuseExpectation } from './expectation.js';
 import { Handover, refuse, takeOver } from './handover.js';
 
@@ -20,7 +20,7 @@ export interface AttachedApp {
 /** The key is the same for the ESM and the CommonJS copy of this package, which may meet at one server. */
 const EVENTS = Symbol.for('headrace.server-events');
 
-type KnownServer = (Server | TlsServer) & { [EVENTS]?: ServerEvents | undefined };
+type KnownServer = AnyServer & { [EVENTS]?: ServerEvents | undefined };
 
 /** The events of one server that an app never sees, and who gets them: one listener for each of them. */
 export class ServerEvents {
@@ -38,10 +38,11 @@ export class ServerEvents {
   private constructor(server: KnownServer) {
     this.#server = server;
     this.#drain = new Drain(server);
-    server.on('checkContinue', this.#onContinue);
-    server.on('checkExpectation', refuseExpectation);
-    server.on('upgrade', this.#onUpgrade);
-    server.on('connect', this.#onConnect);
+    const events = server as Server;
+    events.on('checkContinue', this.#onContinue);
+    events.on('checkExpectation', refuseExpectation);
+    events.on('upgrade', this.#onUpgrade);
+    events.on('connect', this.#onConnect);
   }
 
   /** Adds an app. What has no say in who gets it goes to the first one. */
@@ -59,14 +60,15 @@ export class ServerEvents {
     const server = this.#server;
     const closed = new Promise<void>((resolve) => {
       // A server that never listened, or is closed already, says so: that is what we wanted.
-      server.close(() => resolve());
+      closeDoor(server, () => resolve());
     });
     await Promise.all([closed, this.#drain.begin(drainMs)]);
     this.#drain.end();
-    server.off('checkContinue', this.#onContinue);
-    server.off('checkExpectation', refuseExpectation);
-    server.off('upgrade', this.#onUpgrade);
-    server.off('connect', this.#onConnect);
+    const events = server as Server;
+    events.off('checkContinue', this.#onContinue);
+    events.off('checkExpectation', refuseExpectation);
+    events.off('upgrade', this.#onUpgrade);
+    events.off('connect', this.#onConnect);
     delete server[EVENTS];
   }
 
@@ -78,6 +80,8 @@ export class ServerEvents {
   };
 
   readonly #onConnect = (req: IncomingMessage, stream: Duplex, head: Buffer): void => {
+    // Over HTTP/2 this is a stream like any other, and what comes with it an answer.
+    if (isHttp2(req)) return refuseConnect(stream as unknown as ServerResponse);
     this.#hand(this.#apps[0], req, stream, head);
   };
 
@@ -121,6 +125,18 @@ export class ServerEvents {
       taker?.app(req, res);
     });
   }
+}
+
+/** Node's `close()` ends idle connections at once, under requests that are on their way. */
+function closeDoor(door: AnyServer, closed: () => void): void {
+  const server = door as Server;
+  server.closeIdleConnections = ignore;
+  server.close(closed);
+  Reflect.deleteProperty(server, 'closeIdleConnections');
+}
+
+function refuseConnect(res: ServerResponse): void {
+  res.writeHead(405).end();
 }
 
 /**

@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http';
-import type { Server as TlsServer } from 'node:https';
 import { milliseconds } from '../options.js';
+import type { AnyServer } from './drain.js';
 
 /** How long a server waits for its clients. */
 export interface ServerTimeoutOptions {
@@ -36,10 +36,10 @@ export const SERVER_TIMEOUT_OPTIONS = [
 const CHECK_MS = 5_000;
 
 /** A server with the interval that Node reads when it begins to listen. */
-type CheckingServer = (Server | TlsServer) & { connectionsCheckingInterval?: number };
+type CheckingServer = Server & { connectionsCheckingInterval?: number };
 
 /** Sets the timeouts of a server: those that are given, and where the server still has Node's defaults, ours. */
-export function setTimeouts(target: Server | TlsServer, timeouts: ServerTimeoutOptions): void {
+export function setTimeouts(target: AnyServer, timeouts: ServerTimeoutOptions): void {
   for (const name of SERVER_TIMEOUT_OPTIONS) {
     const given = timeouts[name];
     if (given !== undefined) milliseconds(`attach: ${name}`, given);
@@ -49,7 +49,7 @@ export function setTimeouts(target: Server | TlsServer, timeouts: ServerTimeoutO
     requestTimeoutMs = 300_000,
     keepAliveTimeoutMs = 65_000,
   } = timeouts;
-  const server: CheckingServer = target;
+  const server = target as CheckingServer;
   // Which values are the defaults depends on the version of Node.
   const untouched: CheckingServer = createServer();
   if (timeouts.headersTimeoutMs !== undefined || server.headersTimeout === untouched.headersTimeout)
