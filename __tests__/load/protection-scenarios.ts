@@ -77,7 +77,8 @@ export async function overload(): Promise<Overload> {
   close(upstream);
   const accepted = storm.answers.filter(({ status }) => status === 200);
   const ended = storm.answers.map(({ sentAt, tookMs }) => sentAt + tookMs);
-  const lasted = (Math.max(...ended) - Math.min(...storm.answers.map(({ sentAt }) => sentAt))) / 1e3;
+  const lasted =
+    (Math.max(...ended) - Math.min(...storm.answers.map(({ sentAt }) => sentAt))) / 1e3;
   return {
     capacity: CAPACITY,
     offered: storm.sent / seconds,
