@@ -7,6 +7,7 @@ import { type Handler, loadBalancer, proxyErrors, proxyPass, retry } from 'headr
 import { Server as SocketServer } from 'socket.io';
 import { io } from 'socket.io-client';
 import { type ClientOptions, type ServerOptions, WebSocket, WebSocketServer } from 'ws';
+import { chromium } from '../helpers/browser.js';
 import { appOf, closeAfter, listen } from '../helpers/servers.js';
 import { eventually } from '../helpers/settled.js';
 import { attachedTo, tunnelGateway } from '../helpers/tunnels.js';
@@ -180,3 +181,45 @@ describe('socket.io', () => {
     expect(await socket.emitWithAck('hello', 'bob')).toBe('hello bob');
   });
 });
+
+// Where Chromium is missing this is reported as skipped; CI has to have it.
+const withChromium = chromium === undefined && !process.env.CI ? it.skip : it;
+
+withChromium(
+  'a page in Chromium talks WebSocket through the gateway (needs apt-get install chromium)',
+  async () => {
+    const { url } = await echo({ perMessageDeflate: true });
+    const page: Handler = (req, res, next) => {
+      if (req.url !== '/page') return next?.();
+      res.setHeader('Content-Type', 'text/html');
+      res.setHeader('Set-Cookie', 'user=ada');
+      res.end('<title>chat</title>');
+    };
+    const guard: Handler = (req, res, next) => {
+      if (req.headers.cookie === 'user=ada') return next?.();
+      res.statusCode = 401;
+      res.end();
+    };
+    const gateway = await tunnelGateway('express 5', page, guard, proxyPass(url));
+    const { chromium: driver } = await import('playwright-core');
+    const browser = await driver.launch({
+      executablePath: chromium as string,
+      args: ['--no-sandbox'],
+    });
+    closeAfter(() => browser.close());
+    const tab = await browser.newPage();
+    await tab.goto(`${gateway.url}/page`);
+    const heard = await tab.evaluate(`new Promise((resolve, reject) => {
+      const heard = [];
+      const socket = new WebSocket('ws://' + location.host + '/chat?a=1');
+      socket.onerror = () => reject(new Error('refused'));
+      socket.onmessage = ({ data }) => {
+        if (heard.push(data) === 1) socket.send('hello');
+        else socket.close(4000, 'bye');
+      };
+      socket.onclose = ({ code, reason }) => resolve([...heard, code, reason]);
+    })`);
+    expect(heard).toEqual(['echo /chat?a=1', 'hello', 4000, 'bye']);
+  },
+  60_000,
+);
