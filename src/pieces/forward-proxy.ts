@@ -9,7 +9,6 @@ import {
   type Send,
 } from '../exchange/exchange.js';
 import { callable, known, milliseconds } from '../options.js';
-import { hasUpload } from '../transport/answer.js';
 import { ConnectResponse, deliverConnect } from '../transport/connect-response.js';
 import { deliver, editThen, fail } from '../transport/deliver.js';
 import { dial } from '../transport/dial.js';
@@ -195,8 +194,6 @@ const OPTIONS = [
 
 /** @throws ProxyError when nothing could become a tunnel. */
 function guardConnect({ req, clientEnd }: Exchange): void {
-  // RFC 9110, 9.3.6: what comes behind the head is for the other end, so it cannot be a body as well.
-  if (hasUpload(req)) throw new BadRequestError('CONNECT has no body');
   if ('stream' in req) throw new BadRequestError('CONNECT over HTTP/2 is not supported', 501);
   if (clientEnd === undefined) {
     throw new NoTargetError('forwardProxy: CONNECT comes through attach(server, app) alone');
