@@ -1,13 +1,15 @@
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, ServerResponse } from 'node:http';
-import { connect, type Socket } from 'node:net';
+import { promisify } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import {
+  attach,
   authenticate,
   basicAuth,
   bearerJwt,
   exchangeOf,
   fallback,
+  forwardProxy,
   proxyErrors,
   proxyPass,
   type Refusals,
@@ -15,6 +17,7 @@ import {
   type Verdict,
   type Verifier,
 } from 'headrace';
+import { WebSocket, WebSocketServer } from 'ws';
 import { rawClient, rawRequest } from '../helpers/client.js';
 import { basic, bearer, guarded, issuer, NOW, show } from '../helpers/identity.js';
 import { onlyRequest, request } from '../helpers/requests.js';
@@ -23,9 +26,9 @@ import {
   closeAfter,
   frameworks,
   gateway,
-  listen,
   type Middleware,
   rawUpstream,
+  serve,
 } from '../helpers/servers.js';
 
 const users = basicAuth({ users: { ada: 'lovelace' } });
@@ -267,30 +270,77 @@ describe('at a forward proxy', () => {
     expect((await rawRequest(port, request('GET /', [ours]))).status).toBe(401);
   });
 
-  it('asks for them at CONNECT as well', async () => {
+  it('asks for them at CONNECT as well, and curl knows the answer', async () => {
+    const upstream = await rawUpstream();
+    const proxy = forwardProxy({ allow: [`127.0.0.1:${upstream.port}`] });
+    closeAfter(() => proxy.close());
     const { token, jwk } = issuer();
     const keys = bearerJwt({ keys: [jwk], algorithms: ['ES256'], now: () => NOW });
-    const app = appOf('connect', authenticate(keys), show, proxyErrors());
-    const server = createServer();
-    // As attach() does it: a tunnel's request runs through the same pipeline.
-    server.on('connect', (req, socket) => {
-      closeAfter(() => socket.destroy());
-      const res = new ServerResponse(req);
-      res.assignSocket(socket as Socket);
-      app(req, res);
-    });
-    const port = await listen(server);
+    const app = appOf('express 5', authenticate(users, keys), proxy, proxyErrors());
+    const { server, port } = await serve(app);
+    const attached = attach(server, app);
+    closeAfter(() => attached.close());
+    const target = `127.0.0.1:${upstream.port}`;
+    const line = `CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n`;
     const ask = async (...lines: string[]) => {
-      const socket = connect(port, '127.0.0.1');
-      closeAfter(() => socket.destroy());
-      socket.write(
-        ['CONNECT a.example:443 HTTP/1.1', 'Host: a.example:443', ...lines, '', ''].join('\r\n'),
-      );
-      const [bytes] = await once(socket, 'data');
-      return String(bytes).split('\r\n')[0];
+      const client = await rawClient(port, [`${line}${lines.join('\r\n')}`, '', ''].join('\r\n'));
+      return (await client.until((text) => text.includes('\r\n\r\n'))).split('\r\n')[0];
     };
-    expect(await ask()).toBe('HTTP/1.1 407 Proxy Authentication Required');
+    expect(await ask('X-A: 1')).toBe('HTTP/1.1 407 Proxy Authentication Required');
     expect(await ask(bearer(await token()))).toBe('HTTP/1.1 407 Proxy Authentication Required');
-    expect(await ask(proxyLine(bearer(await token())))).toBe('HTTP/1.1 200 OK');
+    expect(await ask(proxyLine(bearer(await token())))).toBe('HTTP/1.1 200 Connection established');
+    expect(upstream.received()).toBe('');
+
+    const curl = (user: string, ...options: string[]) =>
+      promisify(execFile)('curl', [
+        ...['-s', '-x', `http://127.0.0.1:${port}`, '--proxy-anyauth', '-U', user],
+        ...['--noproxy', '', '-w', ' %{http_connect} %{http_code}', ...options, upstream.url],
+      ]).then(
+        ({ stdout }) => stdout,
+        ({ stdout }) => stdout as string,
+      );
+    expect(await curl('ada:lovelace', '-p')).toBe('ok 200 200');
+    expect(await curl('ada:lovelace')).toBe('ok 000 200');
+    expect(await curl('ada:byron', '-p')).toBe(' 407 000');
+    expect(upstream.received()).not.toContain('uthorization');
+  });
+});
+
+describe('a WebSocket', () => {
+  it('is opened for whom is known, and is a plain 401 for others', async () => {
+    const { server: backend, port: backendPort } = await serve(() => {});
+    const sockets = new WebSocketServer({ server: backend });
+    sockets.on('connection', (socket, { headers }) => {
+      socket.send(`${headers['x-user']} ${headers.authorization}`);
+    });
+    closeAfter(() => sockets.close());
+    const pass = proxyPass(`http://127.0.0.1:${backendPort}`);
+    closeAfter(() => pass.close());
+    const { token, jwk } = issuer();
+    const keys = bearerJwt({ keys: [jwk], algorithms: ['ES256'], now: () => NOW, forward: false });
+    const tell: Middleware = (req, res, next) => {
+      const { headers, identity: who } = exchangeOf(req, res);
+      headers.set('X-User', who?.subject ?? 'nobody');
+      next();
+    };
+    const app = appOf('express 5', authenticate(keys), tell, pass, proxyErrors());
+    const { server, port } = await serve(app);
+    const attached = attach(server, app);
+    closeAfter(() => attached.close());
+
+    const refused = new WebSocket(`ws://127.0.0.1:${port}/`);
+    const [, response] = await once(refused, 'unexpected-response');
+    expect([response.statusCode, response.headers['www-authenticate']]).toEqual([
+      401,
+      'Bearer realm="gateway"',
+    ]);
+    refused.on('error', () => {});
+    refused.terminate();
+    const headers = { authorization: `Bearer ${await token()}` };
+    const opened = new WebSocket(`ws://127.0.0.1:${port}/`, { headers });
+    const [message] = await once(opened, 'message');
+    expect(String(message)).toBe('ada undefined');
+    opened.close();
+    await once(opened, 'close');
   });
 });
