@@ -289,6 +289,18 @@ describe('the examples of the README come out as they say', () => {
     expect(backend.seen.map((seen) => seen.url)).toEqual(['/shop/1', '/admin/']);
   });
 
+  it('forwardAuth', async () => {
+    const { url, backend, second } = await start('forwardAuth', {
+      answer: (_req, res) => res.setHeader('X-User', 'ada').end(),
+    });
+    await request(url).get('/shop').set('Cookie', 'session=1').set('X-User', 'mallory');
+    const told = { 'x-forwarded-method': 'GET', 'x-forwarded-uri': '/shop', cookie: 'session=1' };
+    expect(second.seen).toMatchObject([{ method: 'GET', url: '/verify', headers: told }]);
+    expect(backend.seen).toMatchObject([
+      { url: '/shop', headers: { 'x-user': 'ada', cookie: 'session=1' } },
+    ]);
+  });
+
   it('assertIdentity', async () => {
     const { url, backend } = await start('assertIdentity');
     await request(url).get('/').set('X-User', 'mallory');

@@ -88,6 +88,7 @@ export {
   concurrencyLimit,
 } from './pieces/concurrency-limit.js';
 export { type Fallback, fallback } from './pieces/fallback.js';
+export { type ForwardAuth, type ForwardAuthOptions, forwardAuth } from './pieces/forward-auth.js';
 export {
   type ForwardProxy,
   type ForwardProxyOptions,

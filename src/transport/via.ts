@@ -25,11 +25,20 @@ export class Via {
    *
    * @throws LoopError when we are among that.
    */
-  sign({ req, headers }: Exchange): void {
-    const before = req.headers.via;
-    if (before !== undefined && this.#own.test(before)) throw new LoopError();
-    const version = req.httpVersionMajor === 2 ? '2' : req.httpVersion;
-    const entry = `${version} ${this.#name}`;
-    headers.write('via', 'Via', before ? `${before}, ${entry}` : entry);
+  sign(exchange: Exchange): void {
+    const { req, headers } = exchange;
+    headers.write('via', 'Via', this.behind(exchange, req.headers.via));
+  }
+
+  /**
+   * What `Via` is with our name behind `before`.
+   *
+   * @throws LoopError when the request has passed us before.
+   */
+  behind({ req }: Exchange, before: string | undefined): string {
+    const { via } = req.headers;
+    if (via !== undefined && this.#own.test(via)) throw new LoopError();
+    const entry = `${req.httpVersionMajor === 2 ? '2' : req.httpVersion} ${this.#name}`;
+    return before ? `${before}, ${entry}` : entry;
   }
 }

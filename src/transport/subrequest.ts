@@ -1,0 +1,131 @@
+import type { Dispatcher } from 'undici';
+import type { InFlight } from '../exchange/exchange.js';
+import type { Connections, SendOptions } from './connections.js';
+import { type ParsedFields, rawFields, responseHead } from './response-head.js';
+
+/** The longest body that is kept; what comes behind it is an error. */
+const MAX_BODY_BYTES = 65_536;
+const MAX_FIELDS = 256;
+/** Nothing but end-to-end fields comes back. */
+const POLICY = { keep: [], also: [] };
+
+/** The answer to a {@link Subrequest}. */
+export interface SubrequestAnswer {
+  readonly status: number;
+  /** End-to-end fields, as flat names and values. */
+  readonly lines: readonly string[];
+  /** The body; empty when the answer is a yes, of which nobody wants it. */
+  readonly body: Buffer;
+}
+
+/** What a {@link Subrequest} is settled by. */
+export interface SubrequestEnd {
+  readonly resolve: (answer: SubrequestAnswer) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/** A request of our own on behalf of another one: without a body, and with a limit of time and bytes. */
+export class Subrequest implements Dispatcher.DispatchHandler, InFlight {
+  readonly #connections: Connections;
+  readonly #options: SendOptions;
+  readonly #end: SubrequestEnd;
+  #controller: Dispatcher.DispatchController | undefined = undefined;
+  #timer: NodeJS.Timeout | undefined = undefined;
+  #again = false;
+  #status = 0;
+  #lines: readonly string[] = [];
+  #chunks: Buffer[] = [];
+  #length = 0;
+  #over = false;
+
+  constructor(connections: Connections, options: SendOptions, end: SubrequestEnd) {
+    this.#connections = connections;
+    this.#options = options;
+    this.#end = end;
+  }
+
+  /** Sends it. Whatever happens, it has ended after `timeoutMs`. */
+  send(timeoutMs: number): void {
+    this.#timer = setTimeout(() => {
+      this.#fail(new Error(`no answer within ${timeoutMs} ms`));
+    }, timeoutMs);
+    this.#timer.unref();
+    try {
+      this.#connections.dispatch(this.#options, this);
+    } catch (error) {
+      this.#fail(error as Error);
+    }
+  }
+
+  abandon(): void {
+    this.#fail(new Error('nobody waits for the answer any more'));
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    if (this.#over) throw new Error('the request is over');
+    this.#controller = controller;
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: ParsedFields,
+  ): void {
+    if (status < 200) return;
+    const head = responseHead(rawFields(controller.rawHeaders), headers, POLICY, MAX_FIELDS);
+    if (typeof head === 'string') return this.#fail(new Error(`an unfit answer: ${head}`));
+    this.#status = status;
+    this.#lines = head.lines;
+    if (status < 300) this.#done();
+  }
+
+  onResponseData(_controller: unknown, chunk: Buffer): void {
+    this.#length += chunk.length;
+    if (this.#length > MAX_BODY_BYTES) {
+      this.#fail(new Error(`the answer has more than ${MAX_BODY_BYTES} bytes`));
+      // Of a yes, the rest is not waited for.
+      this.#controller?.abort(new Error('the body is too long'));
+    } else if (!this.#over) {
+      this.#chunks.push(chunk);
+    }
+  }
+
+  onResponseEnd(): void {
+    this.#done();
+  }
+
+  onResponseError(_controller: unknown, error: Error): void {
+    if (this.#over) return;
+    // The keep-alive race: the server has closed an idle connection as we sent.
+    const wasLost =
+      'code' in error && ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'].includes(String(error.code));
+    if (this.#again || !wasLost || this.#status !== 0 || this.#controller === undefined) {
+      return this.#fail(error);
+    }
+    this.#again = true;
+    this.#controller = undefined;
+    this.#connections.dispatchFresh({ ...this.#options, connection: undefined }, this);
+  }
+
+  #done(): void {
+    if (!this.#finish()) return;
+    this.#end.resolve({
+      status: this.#status,
+      lines: this.#lines,
+      body: Buffer.concat(this.#chunks),
+    });
+  }
+
+  #fail(error: Error): void {
+    if (!this.#finish()) return;
+    this.#end.reject(error);
+    this.#controller?.abort(error);
+  }
+
+  #finish(): boolean {
+    if (this.#over) return false;
+    this.#over = true;
+    clearTimeout(this.#timer);
+    return true;
+  }
+}
