@@ -1,0 +1,135 @@
+// Memory of idle tunnels, and whether they leave anything behind: node --expose-gc bench/tunnels.mjs [count]
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer as createHttpServer } from 'node:http';
+import { connect, createServer } from 'node:net';
+
+const HANDSHAKE = [
+  'GET /chat HTTP/1.1',
+  'Host: gateway',
+  'Connection: Upgrade',
+  'Upgrade: websocket',
+  'Sec-WebSocket-Version: 13',
+  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+  '',
+  '',
+].join('\r\n');
+const SWITCH =
+  'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n';
+/** Ports of one address do not suffice for everybody; loopback has more addresses. */
+const ADDRESSES = 4;
+
+// Whoever is left alone ends.
+process.on('disconnect', () => process.exit());
+
+const [role, ...rest] = process.argv.slice(2);
+if (role === 'gateway') await gateway(rest[0]);
+else if (role === 'upstream') upstream();
+else await main(Number(role ?? 9_000));
+
+async function gateway(target) {
+  const { default: express } = await import('express');
+  const { attach, proxyPass } = await import('../dist/esm/index.js');
+  const app = express();
+  app.use(proxyPass(target));
+  const server = createHttpServer(app);
+  attach(server, app);
+  server.listen(0, '127.0.0.1', 4_096, () => process.send(server.address().port));
+  process.on('message', () => {
+    for (let i = 0; i < 3; i++) global.gc();
+    const { heapUsed, rss, external } = process.memoryUsage();
+    const handles = process
+      .getActiveResourcesInfo()
+      .filter((one) => one === 'TCPSocketWrap').length;
+    process.send({ heapUsed, rss, external, handles });
+  });
+}
+
+function upstream() {
+  const server = createServer((socket) => {
+    socket.on('error', () => {});
+    socket.once('data', () => {
+      socket.write(SWITCH);
+      socket.pipe(socket);
+    });
+  });
+  server.listen(0, '127.0.0.1', 4_096, () => process.send(server.address().port));
+}
+
+async function started(...args) {
+  const child = fork(import.meta.filename, args, { execArgv: ['--expose-gc'] });
+  const [port] = await once(child, 'message');
+  return { child, port };
+}
+
+async function measure({ child }) {
+  child.send('measure');
+  const [figures] = await once(child, 'message');
+  return figures;
+}
+
+async function open(port, i) {
+  const socket = connect({
+    port,
+    host: '127.0.0.1',
+    localAddress: `127.0.0.${2 + (i % ADDRESSES)}`,
+  });
+  socket.on('error', () => {});
+  socket.write(HANDSHAKE);
+  await once(socket, 'data');
+  return socket;
+}
+
+async function openAll(port, count) {
+  const sockets = [];
+  while (sockets.length < count) {
+    const batch = Math.min(100, count - sockets.length);
+    sockets.push(...(await Promise.all(Array.from({ length: batch }, (_, i) => open(port, i)))));
+  }
+  return sockets;
+}
+
+async function closeAll(sockets) {
+  await Promise.all(sockets.map((socket) => (socket.end(), once(socket.resume(), 'close'))));
+  await new Promise((resolve) => setTimeout(resolve, 500));
+}
+
+async function echoes(socket, ms) {
+  const message = Buffer.alloc(128, 'x');
+  const until = performance.now() + ms;
+  let count = 0;
+  while (performance.now() < until) {
+    socket.write(message);
+    await once(socket, 'data');
+    count++;
+  }
+  return count;
+}
+
+async function main(count) {
+  const far = await started('upstream');
+  const near = await started('gateway', `http://127.0.0.1:${far.port}`);
+  await closeAll(await openAll(near.port, 500));
+  const before = await measure(near);
+  const began = performance.now();
+  const sockets = await openAll(near.port, count);
+  const openMs = performance.now() - began;
+  const during = await measure(near);
+  const rounds = await Promise.all(sockets.slice(0, 50).map((socket) => echoes(socket, 3_000)));
+  await closeAll(sockets);
+  const after = await measure(near);
+  const kib = (bytes) => `${(bytes / 1_024 / count).toFixed(1)} KiB`;
+  console.log(`${count} tunnels, Node ${process.versions.node}`);
+  console.log(
+    `opened in ${Math.round(openMs)} ms: ${Math.round((count * 1_000) / openMs)} a second`,
+  );
+  console.log(
+    `heap of one idle tunnel ${kib(during.heapUsed - before.heapUsed)}, resident ${kib(during.rss - before.rss)}`,
+  );
+  console.log(`echoes over 50 of them: ${Math.round(rounds.reduce((a, b) => a + b) / 3)} a second`);
+  console.log(
+    `left behind: ${kib(after.heapUsed - before.heapUsed)} each, ${after.handles - before.handles} sockets`,
+  );
+  near.child.kill();
+  far.child.kill();
+}
