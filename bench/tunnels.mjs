@@ -90,7 +90,7 @@ async function openAll(port, count) {
 }
 
 async function closeAll(sockets) {
-  await Promise.all(sockets.map((socket) => (socket.end(), once(socket.resume(), 'close'))));
+  await Promise.all(sockets.map((socket) => once(socket.end().resume(), 'close')));
   await new Promise((resolve) => setTimeout(resolve, 500));
 }
 
