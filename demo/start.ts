@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Express } from 'express';
 import { attach } from 'headrace';
@@ -56,22 +56,14 @@ interface Running {
 
 async function listen(app: Express, port: number): Promise<Running> {
   const server = createServer(app);
-  const attached = attach(server, app);
+  // A browser may hold a connection open for later: it is waited for, but not for long.
+  const attached = attach(server, app, { drainMs: 2_000 });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, '127.0.0.1', resolve);
   });
   return {
     url: `http://localhost:${(server.address() as AddressInfo).port}`,
-    close: () => closeWithin(attached.close(), server),
+    close: attached.close,
   };
-}
-
-const PATIENCE_MS = 2_000;
-
-/** Waits for what is under way, but not for a browser that holds a connection open for later. */
-async function closeWithin(closed: Promise<void>, server: Server): Promise<void> {
-  const timer = setTimeout(() => server.closeAllConnections(), PATIENCE_MS);
-  await closed;
-  clearTimeout(timer);
 }
