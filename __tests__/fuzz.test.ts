@@ -255,8 +255,11 @@ describe('whatever the upstream sends', () => {
   });
 });
 
-/** What pieces of the pipeline set themselves. */
-const OURS = new Set(['x-user', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'via']);
+/** What pieces of the pipeline set themselves, and the transport for an upgrade. */
+const OURS = new Set([
+  ...['x-user', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'via'],
+  'upgrade',
+]);
 
 /** The names in all `Connection` lines, but for those of the connection itself. */
 function nominees(lines: readonly [string, string][]): string[] {

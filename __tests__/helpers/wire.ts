@@ -25,7 +25,7 @@ const LENGTH = /^(?:0|[1-9]\d*)$/;
 
 /** What may stand in fields that are meant for one connection; the rest of them must not be there. */
 const HOP_BY_HOP: Readonly<Record<string, RegExp>> = {
-  connection: /^(?:keep-alive|close)$/,
+  connection: /^(?:keep-alive|close|upgrade)$/,
   te: /^trailers$/,
   'transfer-encoding': /^chunked$/,
   'keep-alive': /$^/,
@@ -33,7 +33,7 @@ const HOP_BY_HOP: Readonly<Record<string, RegExp>> = {
   'proxy-authenticate': /$^/,
   'proxy-authorization': /$^/,
   trailer: /$^/,
-  upgrade: /$^/,
+  upgrade: new RegExp(`^${TOKEN}(?:/${TOKEN})?(?:, ${TOKEN}(?:/${TOKEN})?)*$`),
   'http2-settings': /$^/,
   expect: /$^/,
 };
@@ -104,6 +104,12 @@ function checkFields(headers: readonly [string, string][]): void {
     if (folded !== lower && (framing || Object.hasOwn(HOP_BY_HOP, folded)))
       throw unfit('name', name);
   }
+  // RFC 9110, 7.8: each of the two is nothing without the other, and a body would not end in the same place.
+  const upgrades = valuesOf(headers, 'upgrade');
+  const switches = valuesOf(headers, 'connection').includes('upgrade');
+  if (upgrades.length > 1 || switches !== (upgrades.length === 1))
+    throw unfit('upgrade', upgrades.join(' | '));
+  if (switches && framing(headers)) throw unfit('upgrade', 'with a body');
 }
 
 /** The one length or the one coding that delimits a body; `undefined` for neither. */
