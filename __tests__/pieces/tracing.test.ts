@@ -262,7 +262,7 @@ describe('tracing with OpenTelemetry', () => {
     };
     const { url } = await rawUpstream();
     const broken = [
-      { trace: { ...openTelemetryApi.trace, getTracer: throws } },
+      { trace: Object.assign(Object.create(trace), { getTracer: throws }) },
       { propagation: { ...openTelemetryApi.propagation, extract: throws } },
       { propagation: { extract: (active: unknown) => active, inject: throws } },
     ];

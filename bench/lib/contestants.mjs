@@ -11,7 +11,15 @@ const all = [
   { name: 'headrace', kind: 'headrace' },
   { name: 'headrace-baseline', kind: 'headrace', script: 'headrace', baseline: true },
   { name: 'headrace-seven', kind: 'headrace', script: 'headrace', pieces: 'circuitBreaker' },
-  ...['concurrencyLimit', 'rateLimiter', 'retry', 'fallback'].map((piece) => ({
+  ...[
+    'concurrencyLimit',
+    'rateLimiter',
+    'retry',
+    'fallback',
+    'accessLog',
+    'requestId',
+    'tracing',
+  ].map((piece) => ({
     name: `headrace+${piece}`,
     kind: 'headrace',
     script: 'headrace',

@@ -7,13 +7,16 @@ const headrace = await import(entry);
 const { forwardedFor, loadBalancer, modifyResponse, proxyPass, rewriteUrl, stripHopHeaders } =
   headrace;
 
-/** What can be added to the pipeline, to see what it costs; nothing of it ever acts here. */
+/** What can be added to the pipeline, to see what it costs; nothing of it ever acts here, and what it logs goes nowhere. */
 const extras = {
+  accessLog: () => headrace.accessLog({ logger: { info() {} } }),
   circuitBreaker: () => headrace.circuitBreaker(),
   concurrencyLimit: () => headrace.concurrencyLimit({ limit: 10_000 }),
   fallback: () => headrace.fallback({ status: 503 }),
   rateLimiter: () => headrace.rateLimiter({ limit: 1e9 }),
+  requestId: () => headrace.requestId(),
   retry: () => headrace.retry(),
+  tracing: () => headrace.tracing(),
 };
 const pieces = (process.env.BENCH_PIECES ?? '').split(',').filter(Boolean);
 

@@ -15,7 +15,11 @@ import {
   type SpanAttributes,
   suppressed,
   type TraceContext,
+  type TracerProvider,
 } from './open-telemetry.js';
+
+/** What our spans are found by. */
+const NAME = 'headrace';
 
 /** Methods that a span may be named after; whatever else a client makes up is `_OTHER`. */
 const METHODS = new Set([
@@ -55,6 +59,7 @@ export class ClientSpans {
    */
   follow(exchange: Exchange, trusted: boolean): void {
     const { context, propagation, trace } = this.#api;
+    if (!isSetUp(trace.getTracerProvider())) return;
     let parent = context.active();
     try {
       if (trusted && this.#traceIdOf(parent) === undefined) {
@@ -88,7 +93,7 @@ export class ClientSpans {
     const name = attributes['http.request.method'] as string;
     try {
       const span = trace
-        .getTracer('headrace')
+        .getTracer(NAME)
         .startSpan(name === '_OTHER' ? 'HTTP' : name, { kind: CLIENT, attributes }, parent);
       const own = trace.setSpan(parent, span);
       const fields = new Map<string, string>();
@@ -132,6 +137,11 @@ export class ClientSpans {
     exchange.onOutcome(end);
     return response;
   }
+}
+
+/** Until an SDK registers, the API stands in for it with something that does nothing, at a price. */
+function isSetUp(provider: TracerProvider): boolean {
+  return provider.getDelegateTracer === undefined || provider.getDelegateTracer(NAME) !== undefined;
 }
 
 function attributesOf(exchange: Exchange, upstream: Upstream, redact: Redact): SpanAttributes {

@@ -33,12 +33,19 @@ export interface FieldSetter<Carrier> {
   set(carrier: Carrier, name: string, value: string): void;
 }
 
+/** What makes tracers: that of an SDK, or the API's own, which has a tracer once there is an SDK. */
+export interface TracerProvider {
+  getTracer(name: string): unknown;
+  getDelegateTracer?(name: string): unknown;
+}
+
 /**
  * What is used of `@opentelemetry/api`. Its own types are not named, so that ours can be read where it
  * is not installed.
  */
 export interface OpenTelemetryApi {
   readonly trace: {
+    getTracerProvider(): TracerProvider;
     getTracer(name: string): {
       startSpan(
         name: string,
