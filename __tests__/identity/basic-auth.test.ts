@@ -88,6 +88,14 @@ describe('basicAuth', () => {
     }
   });
 
+  it('does not take a password for that of a name that nobody has', async () => {
+    const { get } = await guarded([basicAuth({ users: { ada: 'lovelace' } })]);
+    expect((await get(basic('ada', 'lovelace'))).status).toBe(200);
+    for (const name of ['', 'Ada', 'ada ', 'eve', 'mallory', 'trent']) {
+      expect((await get(basic(name, 'lovelace'))).status).toBe(401);
+    }
+  });
+
   it.each([
     ['nothing', ''],
     ['no base64', 'a:b'],

@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, it } from '@jest/globals';
 import { type BearerJwtOptions, bearerJwt, type JwksOptions } from 'headrace';
 import * as jose from 'jose';
 import { SignJWT, UnsecuredJWT } from 'jose';
+import { usableKeys } from '../../src/identity/jwt-keys.js';
 import { RemoteKeys } from '../../src/identity/remote-keys.js';
 import { bearer, guarded, type Issuer, issuer, NOW } from '../helpers/identity.js';
 import { serve } from '../helpers/servers.js';
@@ -390,6 +391,13 @@ describe('keys that are fetched', () => {
     const { status } = await get(bearer(await first.token()));
     expect([status, state.asked]).toEqual([503, 1]);
     expect(state.errors).toEqual([expect.stringContaining(message)]);
+  });
+
+  it('are passed over when verifying with them would take too long', () => {
+    const usual = generateKeyPairSync('rsa', { modulusLength: 2_048 }).publicKey;
+    const jwk = usual.export({ format: 'jwk' });
+    const long = { ...jwk, n: 'x'.repeat(1_401) };
+    expect(usableKeys({ keys: [long, jwk] })).toEqual({ keys: [jwk] });
   });
 
   it('do not keep more than a thousand waiting', async () => {

@@ -246,6 +246,16 @@ describe('authenticate', () => {
     expect((await rawRequest(port, request('GET /'))).status).toBe(401);
     expect((await rawRequest(port, request('GET /', [basic('ada', 'lovelace')]))).status).toBe(200);
   });
+
+  it('leaves it to the target which credentials the upstream gets', async () => {
+    const upstream = await rawUpstream();
+    const pass = proxyPass(`http://gate:way@127.0.0.1:${upstream.port}`);
+    closeAfter(() => pass.close());
+    const { port } = await gateway('connect', authenticate(users), pass, proxyErrors());
+    await rawRequest(port, request('GET /', [basic('ada', 'lovelace')]));
+    const { lines } = onlyRequest(upstream);
+    expect(lines('authorization')).toEqual([basic('gate', 'way').slice('Authorization: '.length)]);
+  });
 });
 
 describe('at a forward proxy', () => {

@@ -44,19 +44,19 @@ function plainCheck(stored: string): PasswordCheck {
 }
 
 function bcryptCheck(stored: string): PasswordCheck {
-  const loaded = loadHasher('bcrypt', () => import('@node-rs/bcrypt'));
+  const loaded = loadHasher<typeof import('@node-rs/bcrypt')>('@node-rs/bcrypt');
   return { slow: true, verify: async (password) => (await loaded).verify(password, stored) };
 }
 
 function argon2Check(stored: string): PasswordCheck {
-  const loaded = loadHasher('argon2', () => import('@node-rs/argon2'));
+  const loaded = loadHasher<typeof import('@node-rs/argon2')>('@node-rs/argon2');
   return { slow: true, verify: async (password) => (await loaded).verify(stored, password) };
 }
 
-function loadHasher<T>(name: string, load: () => Promise<T>): Promise<T> {
-  const loaded = load().catch((cause: unknown) => {
-    const needed = `needs the package "@node-rs/${name}": npm install @node-rs/${name}`;
-    throw new Error(`basicAuth: ${needed}`, { cause });
+/** By a name that no bundler sees: native code cannot be part of a bundle. */
+function loadHasher<T>(name: string): Promise<T> {
+  const loaded = (import(name) as Promise<T>).catch((cause: unknown) => {
+    throw new Error(`basicAuth: needs the package "${name}": npm install ${name}`, { cause });
   });
   loaded.catch((error: Error) => {
     process.emitWarning(error.message, { type: 'HeadraceWarning', code: 'HEADRACE_PEER' });

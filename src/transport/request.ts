@@ -71,7 +71,9 @@ function hostFor(exchange: Exchange, { host }: TransportSettings): string | unde
 
 /** Credentials of the target URL stand in for the client's own, unless the app has set others. */
 function authorize(exchange: Exchange, headers: Fields, authorization: string): void {
-  if (exchange.headers.isEdited('authorization')) return;
+  const { headers: edits } = exchange;
+  // To have taken the client's own away, as `authenticate()` does, is not to have set others.
+  if (edits.isEdited('authorization') && edits.has('authorization')) return;
   drop(headers, 'authorization');
   headers.push('Authorization', authorization);
 }
