@@ -40,6 +40,8 @@ beforeAll(async () => {
     outfile: script,
     bundle: true,
     platform: 'node',
+    // Binaries, and only loaded by those who want them.
+    external: ['@node-rs/*'],
     alias: {
       headrace: resolve(__dirname, '../src/index.ts'),
       ...(process.env.HEADRACE_UNDICI === '8' ? { undici: 'undici8' } : {}),
