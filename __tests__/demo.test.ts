@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import express from 'express';
 import request from 'supertest';
+import { WebSocket } from 'ws';
 import { backend } from '../demo/backend.js';
 import { gateway } from '../demo/gateway.js';
 import { balanced } from '../demo/routes/balanced.js';
@@ -147,6 +148,20 @@ describe('the demo', () => {
     const [plain, tunnelled] = logged;
     expect(plain).toBe(`GET ${url}: 200, 30 bytes`);
     expect(tunnelled).toMatch(/^CONNECT localhost:\d+: 200, \d{3} bytes$/);
+  });
+
+  it('has a page that talks over a WebSocket, both at one path', async () => {
+    const page = await request(demo.gateway).get('/ws');
+    expect([page.status, page.type]).toEqual([200, 'text/html']);
+    const socket = new WebSocket(`${demo.gateway.replace('http', 'ws')}/ws`);
+    const heard: string[] = [];
+    socket.on('message', (data) => heard.push(String(data)));
+    await once(socket, 'open');
+    socket.send('hello');
+    await eventually('the echo', () => heard.includes('hello'));
+    await eventually('the time', () => heard.some((line) => /^\d{4}-/.test(line)));
+    socket.close();
+    await once(socket, 'close');
   });
 
   it('trips the breaker of a broken backend, and answers at once', async () => {

@@ -1,5 +1,6 @@
 import { gzipSync } from 'node:zlib';
 import express, { type Express } from 'express';
+import { talkPage } from './talk.js';
 
 /** What stands behind the gateway: an ordinary Express app that knows nothing of headrace. */
 export function backend(name: string): Express {
@@ -41,6 +42,8 @@ export function backend(name: string): Express {
   app.get('/account', (_req, res) => {
     res.send('the account page\n');
   });
+
+  app.use(talkPage());
 
   // Shows a request as it arrived here.
   app.all('/echo', express.text({ type: () => true }), (req, res) => {

@@ -32,6 +32,9 @@ export function gateway({ server, second, third }: Backends, log: (line: string)
     proxyPass(second),
   );
 
+  // A page and the WebSocket that it opens, at one path: attach() brings upgrades here as well.
+  app.use('/ws', proxyPass(`${server}/ws`));
+
   // Nothing listens there.
   app.use('/down', proxyPass('http://127.0.0.1:1'));
 

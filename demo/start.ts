@@ -1,10 +1,11 @@
-import { createServer } from 'node:http';
+import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Express } from 'express';
 import { attach } from 'headrace';
 import { backend } from './backend.js';
 import { forward } from './forward.js';
 import { type Backends, gateway } from './gateway.js';
+import { talk } from './talk.js';
 
 /** Where the demo listens; 0 takes any free port. */
 export interface DemoPorts {
@@ -31,7 +32,7 @@ export async function start(ports: DemoPorts, log: (line: string) => void): Prom
     for (const one of running.reverse()) await one.close();
   };
   try {
-    const server = await listen(backend('server'), ports.server);
+    const server = await listen(backend('server'), ports.server, talk);
     running.push(server);
     const second = await listen(backend('second'), ports.second);
     running.push(second);
@@ -54,10 +55,19 @@ interface Running {
   close(): Promise<void>;
 }
 
-async function listen(app: Express, port: number): Promise<Running> {
+/** `serveUpgrades` has the server answer upgrades by itself; otherwise they are for the app. */
+async function listen(
+  app: Express,
+  port: number,
+  serveUpgrades?: (server: Server) => void,
+): Promise<Running> {
   const server = createServer(app);
   // A browser may hold a connection open for later: it is waited for, but not for long.
-  const attached = attach(server, app, { drainMs: 2_000 });
+  const attached = attach(server, app, {
+    drainMs: 2_000,
+    upgrades: () => serveUpgrades === undefined,
+  });
+  serveUpgrades?.(server);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, '127.0.0.1', resolve);

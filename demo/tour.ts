@@ -41,6 +41,7 @@ export function tour({ gateway, forward, server, third }: Places): Stop[] {
       curl: `curl -x ${forward} ${server}/user/1`,
     },
     { title: 'The same through a tunnel', curl: `curl -p -x ${forward} ${server}/user/1` },
+    { title: 'A WebSocket: open this page in a browser', curl: `curl ${gateway}/ws` },
     {
       title: 'Trip the breaker: break the third backend first, and the fourth answer comes at once',
       curl: `for i in 1 2 3 4; do curl -i ${gateway}/breaker; done`,
