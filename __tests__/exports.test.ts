@@ -60,6 +60,7 @@ describe('the public door', () => {
       'leastConnections',
       'loadBalancer',
       'logTokens',
+      'metrics',
       'modifyResponse',
       'peakEwma',
       'powerOfTwo',

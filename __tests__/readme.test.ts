@@ -266,6 +266,14 @@ describe('the examples of the README come out as they say', () => {
     expect(backend.seen).toHaveLength(5);
   });
 
+  it('metrics', async () => {
+    const { url } = await start('metrics');
+    await request(url).get('/api/users').expect(200);
+    const { text } = await request(url).get('/metrics').expect(200);
+    const [, series] = /^\/\/ {3}(headrace_.*)$/m.exec(example('metrics').code) ?? [];
+    expect(text.split('\n')).toContain(series);
+  });
+
   it('addressList', async () => {
     const { url, backend } = await start('addressList');
     for (const [address, status] of [

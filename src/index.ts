@@ -46,7 +46,9 @@ export { HeaderList, type HeadersInit } from './exchange/header-list.js';
 export type { HeaderOverlay } from './exchange/header-overlay.js';
 export type { Identity } from './exchange/identity.js';
 export { type LogToken, type LogTokenName, logTokens } from './exchange/log-tokens.js';
+export type { MetricsRegistry } from './exchange/metrics-registry.js';
 export type { Outcome, OutcomeType } from './exchange/outcome.js';
+export type { MetricLabel } from './exchange/request-groups.js';
 export type { Trust } from './exchange/trust.js';
 export { type ResponseInit, UpstreamResponse } from './exchange/upstream-response.js';
 export {
@@ -109,6 +111,7 @@ export {
   type LoadBalancerOptions,
   loadBalancer,
 } from './pieces/load-balancer.js';
+export { type Metrics, type MetricsOptions, metrics } from './pieces/metrics.js';
 export { type ModifyResponseOptions, modifyResponse } from './pieces/modify-response.js';
 export {
   type ErrorHandler,
@@ -169,6 +172,7 @@ export type { DnsResolver, RecordType } from './upstreams/discovery/dns-records.
 export { type FromDnsOptions, fromDns } from './upstreams/discovery/from-dns.js';
 export { type FromFileOptions, fromFile } from './upstreams/discovery/from-file.js';
 export type { FallbackHandler } from './upstreams/fallback-option.js';
+export type { LimitGauge } from './upstreams/limit-metrics.js';
 export type { PassiveHealthOptions } from './upstreams/passive-health.js';
 export { UpstreamPool } from './upstreams/pool.js';
 export type {

@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { UpstreamPool } from '../upstreams/pool.js';
 import type { Upstream } from '../upstreams/upstream.js';
-import { isAnswered, isGone } from './answers.js';
+import { onAnswerClosed } from './answer-closed.js';
+import { isGone } from './answers.js';
 import type { Attempt } from './attempt.js';
 import type { ClientEnd } from './client-end.js';
-import { ClientClosedError, type ProxyError } from './errors.js';
+import type { ProxyError } from './errors.js';
 import type { FailureHandler } from './fallback.js';
 import { HeaderOverlay } from './header-overlay.js';
 import type { Identity } from './identity.js';
@@ -12,6 +13,7 @@ import type { KeptUpload } from './kept-upload.js';
 import { logLine } from './log-line.js';
 import { notify } from './notify.js';
 import { Outcome, type OutcomeType } from './outcome.js';
+import { routeOf } from './route.js';
 import type { UpstreamResponse } from './upstream-response.js';
 
 declare global {
@@ -143,6 +145,14 @@ export class Exchange {
    */
   failure: unknown = undefined;
 
+  /**
+   * Whether the budget of retries had nothing left for it.
+   *
+   * @internal
+   */
+  isOutOfRetries = false;
+
+  #route: string | undefined = undefined;
   #method: string | undefined = undefined;
   #path: string | undefined = undefined;
   readonly #wrappers: Around[] = [];
@@ -186,6 +196,20 @@ export class Exchange {
    */
   get isRerouted(): boolean {
     return this.#path !== undefined && this.#path !== originForm(this.req.url ?? '/');
+  }
+
+  /** The pattern of the route that the request is on: `/users/:id`, or `/api/*` below a mount. */
+  get route(): string {
+    return this.#route ?? routeOf(this.req);
+  }
+
+  /**
+   * Keeps the route. The request is about to leave it, for an error handler or what else comes next.
+   *
+   * @internal
+   */
+  keepRoute(): void {
+    this.#route ??= routeOf(this.req);
   }
 
   /** Registers a wrapper round the upstream call. The first registered is the outermost. */
@@ -388,18 +412,4 @@ function originForm(url: string): string {
 
 function isPromise(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value;
-}
-
-/** One function for all answers: a listener of their own for each would cost a closure a request. */
-function onAnswerClosed(this: ServerResponse): void {
-  const exchange = (this as ServerResponse & { locals: { proxy: Exchange } }).locals.proxy;
-  if (exchange.isTunnel) {
-    exchange.settle('upgraded', exchange.failure);
-  } else if (isAnswered(this)) {
-    exchange.settle(exchange.failure === undefined ? 'completed' : 'failed', exchange.failure);
-  } else if (exchange.outcome === undefined) {
-    exchange.settle('client-closed', new ClientClosedError({ upstream: exchange.upstream }));
-  }
-  exchange.response?.discard();
-  exchange.inFlight?.abandon();
 }

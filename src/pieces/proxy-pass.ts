@@ -178,6 +178,7 @@ function holdResponse(
     );
   } else {
     exchange.response = response;
+    exchange.keepRoute();
     next();
   }
 }

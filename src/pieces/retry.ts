@@ -183,7 +183,10 @@ async function sendWithRetries(
     );
     const last = n >= policy.retries || !exchange.open;
     if (last || !mayRetry(exchange, result, policy)) return settled(result);
-    if (policy.budget?.spend() === false) return settled(result);
+    if (policy.budget?.spend() === false) {
+      exchange.isOutOfRetries = true;
+      return settled(result);
+    }
     const before = exchange.upstream;
     if (before !== undefined) tried.push(before);
     const next = exchange.pool?.pick(exchange, tried);

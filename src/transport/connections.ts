@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { type buildConnector, Client, type Dispatcher, Pool } from 'undici';
 import type { AnyDispatcher, ConnectionSettings } from '../connection-settings.js';
-import type { Upstream } from '../upstreams/upstream.js';
+import type { ConnectionCounts, Upstream } from '../upstreams/upstream.js';
 import { connector } from './connector.js';
 import { Http2Connections } from './http2-connections.js';
 import { type SocketWatcher, unwatchSocket, watchSocket } from './socket-watch.js';
@@ -35,6 +35,8 @@ export interface Connections {
   /** Sends over a connection that nobody has used before. */
   dispatchFresh(options: SendOptions, handler: Dispatcher.DispatchHandler): void;
   close(): Promise<void>;
+  /** How many there are, and what waits for one; not known of a dispatcher of the user's. */
+  counts?(): ConnectionCounts;
 }
 
 /** The connections to an upstream; made when they are first needed. */
@@ -79,6 +81,17 @@ class OwnConnections implements Connections {
     // To undici, `pipelining: 0` is a pool that keeps no connection alive.
     this.#fresh ??= this.#open(0);
     this.#fresh.dispatch(options, handler);
+  }
+
+  counts(): ConnectionCounts {
+    const pools = this.#fresh === undefined ? [this.#pool] : [this.#pool, this.#fresh];
+    const counts = { open: 0, idle: 0, waiting: 0 };
+    for (const { stats } of pools) {
+      counts.open += stats.connected;
+      counts.idle += stats.free;
+      counts.waiting += stats.pending;
+    }
+    return counts;
   }
 
   async close(): Promise<void> {

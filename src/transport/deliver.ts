@@ -102,6 +102,7 @@ function refuse(exchange: Exchange, error: unknown, next: Next | undefined): voi
   const { req, res } = exchange;
   if (!exchange.open) return;
   exchange.failure = error;
+  exchange.keepRoute();
   if (res.headersSent) {
     exchange.settle('failed', error);
     breakOff(res);

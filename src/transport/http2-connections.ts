@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { type buildConnector, type Dispatcher, errors } from 'undici';
 import type { ConnectionSettings } from '../connection-settings.js';
-import type { Upstream } from '../upstreams/upstream.js';
+import type { ConnectionCounts, Upstream } from '../upstreams/upstream.js';
 import type { Connections, SendOptions } from './connections.js';
 import { connector } from './connector.js';
 import { Http2Request } from './http2-request.js';
@@ -50,6 +50,15 @@ export class Http2Connections implements Connections, SessionOwner {
 
   dispatchFresh(options: SendOptions, handler: Dispatcher.DispatchHandler): void {
     this.#http1.dispatchFresh(options, handler);
+  }
+
+  counts(): ConnectionCounts {
+    const { open = 0, idle = 0, waiting = 0 } = this.#http1.counts?.() ?? {};
+    return {
+      open: open + this.#sessions.length,
+      idle: idle + this.#sessions.filter(({ isIdle }) => isIdle).length,
+      waiting: waiting + this.#queue.length,
+    };
   }
 
   close(): Promise<void> {

@@ -66,6 +66,11 @@ export class Http2Session implements Http2Sender {
     return this.isEnding ? 0 : this.#limit - this.#streams;
   }
 
+  /** Whether it carries nothing. */
+  get isIdle(): boolean {
+    return this.#streams === 0;
+  }
+
   /** Whether it takes no streams any more. */
   get isEnding(): boolean {
     return this.#session.closed || this.#session.destroyed || this.#served >= MAX_SERVED;

@@ -36,6 +36,17 @@ export interface UpstreamOptions {
 /** What a connection can be closed by; the transport keeps its connections on the upstream. */
 export interface Closable {
   close(): Promise<void>;
+  /** How many connections there are, and what waits for one; where that is known. */
+  counts?(): ConnectionCounts;
+}
+
+/** Connections to an upstream at a moment. */
+export interface ConnectionCounts {
+  readonly open: number;
+  /** Those that carry nothing. */
+  readonly idle: number;
+  /** Requests that wait for one. */
+  readonly waiting: number;
 }
 
 /** Why an upstream is not to be chosen. */

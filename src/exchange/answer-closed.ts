@@ -1,0 +1,21 @@
+import type { ServerResponse } from 'node:http';
+import { isAnswered } from './answers.js';
+import { ClientClosedError } from './errors.js';
+import type { Exchange } from './exchange.js';
+
+/**
+ * Settles the exchange of an answer that has closed. One function for all answers: a listener of their own
+ * for each would cost a closure a request.
+ */
+export function onAnswerClosed(this: ServerResponse): void {
+  const exchange = (this as ServerResponse & { locals: { proxy: Exchange } }).locals.proxy;
+  if (exchange.isTunnel) {
+    exchange.settle('upgraded', exchange.failure);
+  } else if (isAnswered(this)) {
+    exchange.settle(exchange.failure === undefined ? 'completed' : 'failed', exchange.failure);
+  } else if (exchange.outcome === undefined) {
+    exchange.settle('client-closed', new ClientClosedError({ upstream: exchange.upstream }));
+  }
+  exchange.response?.discard();
+  exchange.inFlight?.abandon();
+}
