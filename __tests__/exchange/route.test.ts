@@ -2,8 +2,9 @@ import { describe, expect, it } from '@jest/globals';
 import connect from 'connect';
 import express, { type RequestHandler, Router } from 'express';
 import express4 from 'express4';
-import { exchangeOf } from 'headrace';
+import { exchangeOf, proxyPass } from 'headrace';
 import request from 'supertest';
+import { closeAfter, serve } from '../helpers/servers.js';
 
 const show: RequestHandler = (req, res) => void res.end(exchangeOf(req, res).route);
 
@@ -57,9 +58,18 @@ describe('the route of a request', () => {
     expect((await request(app).get('/b/1')).text).toBe('/a|/b/:id');
   });
 
+  it('is kept when a response is held for what comes behind it', async () => {
+    const upstream = await serve((_req, res) => res.end('ok'));
+    const pass = proxyPass(upstream.url, { hold: true });
+    closeAfter(() => pass.close());
+    const app = express();
+    app.use('/api', pass);
+    app.use(show);
+    expect((await request(app).get('/api/x')).text).toBe('/api/*');
+  });
+
   it('is kept when an error leaves it', async () => {
     const app = express().set('env', 'test');
-    const { proxyPass } = await import('headrace');
     app.use('/api', proxyPass('http://127.0.0.1:1'));
     const answer: express.ErrorRequestHandler = (_error, req, res, _next) => show(req, res, _next);
     app.use(answer);

@@ -19,6 +19,7 @@ import { Registry } from 'prom-client';
 import { rawClient } from '../helpers/client.js';
 import { dashboardQueries } from '../helpers/dashboard.js';
 import { fetchWhole } from '../helpers/http.js';
+import { http2Upstream } from '../helpers/http2.js';
 import { complaintsOf, hasPrometheus, prometheusOf, samplesOf } from '../helpers/prometheus.js';
 import {
   closeAfter,
@@ -225,7 +226,7 @@ describe('metrics', () => {
     });
     let time = 0;
     const breaker = circuitBreaker({ volumeThreshold: 1, resetTimeoutMs: 1_000, now: () => time });
-    const m = measured({ pools: { api: pool } });
+    const m = measured({ pools: { api: pool, again: pool } });
     const { url } = await gateway('express 5', m, breaker, passTo(pool), proxyErrors());
     await fetchWhole(url);
     const its = (rest = '', name = upstream) => `{pool="api",upstream="${name}"${rest}}`;
@@ -247,6 +248,28 @@ describe('metrics', () => {
     await fetchWhole(url);
     await fetchWhole(url);
     await samples(m, `${transitions}${its(',state="closed"')}`, 1);
+  });
+
+  it('shows connections that are busy, and what waits for one, over HTTP/2 as well', async () => {
+    const waiting = await serve(() => {});
+    const { port: http2Port } = await http2Upstream(() => {});
+    const streaming = `http://127.0.0.1:${http2Port}`;
+    const one = poolOf([waiting.url], { transport: { connections: 1 } });
+    const two = poolOf([streaming], { transport: { http2: 'prior-knowledge' } });
+    const m = measured({ pools: { one, two } });
+    const first = await gateway('node:http', m, passTo(one));
+    const second = await gateway('node:http', m, passTo(two));
+    const ask = ({ port }: { port: number }) =>
+      rawClient(port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+    for (const at of [first, first, first, second]) await ask(at);
+    const its = (pool: string, url: string) => `pool="${pool}",upstream="${url}"`;
+    const toOne = its('one', waiting.url);
+    const toTwo = its('two', streaming);
+    await samples(m, `headrace_upstream_requests_waiting{${toOne}}`, 2);
+    await samples(m, `headrace_upstream_connections{${toOne},state="busy"}`, 1);
+    const found = await samples(m, `headrace_upstream_connections{${toTwo},state="busy"}`, 1);
+    expect(found.get(`headrace_upstream_connections{${toTwo},state="idle"}`)).toBe(0);
+    expect(found.get(`headrace_upstream_requests_waiting{${toTwo}}`)).toBe(0);
   });
 
   it('shows how full limits are', async () => {

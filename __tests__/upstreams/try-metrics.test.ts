@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { ClientClosedError, ConnectError } from '../../src/exchange/errors.js';
 import type { Exchange } from '../../src/exchange/exchange.js';
 import { TryMetrics } from '../../src/upstreams/try-metrics.js';
 import { Upstream } from '../../src/upstreams/upstream.js';
@@ -32,6 +33,19 @@ describe('TryMetrics', () => {
         ['http://b.test', 1],
       ]),
     );
+  });
+
+  it('does not blame an upstream for a client that has left', () => {
+    const metrics = new TryMetrics(Float64Array.of(1));
+    const upstream = new Upstream('http://a.test');
+    for (const error of [new ClientClosedError(), new ConnectError()]) {
+      metrics.count({ attempts: [{ upstream, startedAt: 0, error }] } as never);
+    }
+    const codes: (string | undefined)[] = [];
+    metrics.families
+      .find(({ name }) => name === 'headrace_upstream_failures_total')
+      ?.collect((_, labels) => codes.push(labels?.code));
+    expect(codes).toEqual(['ERR_PROXY_CONNECT']);
   });
 
   it('shows nothing of the query of an upstream', () => {

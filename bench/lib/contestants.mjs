@@ -17,6 +17,7 @@ const all = [
     'retry',
     'fallback',
     'accessLog',
+    'metrics',
     'requestId',
     'tracing',
   ].map((piece) => ({

@@ -13,6 +13,7 @@ const extras = {
   circuitBreaker: () => headrace.circuitBreaker(),
   concurrencyLimit: () => headrace.concurrencyLimit({ limit: 10_000 }),
   fallback: () => headrace.fallback({ status: 503 }),
+  metrics: () => headrace.metrics(),
   rateLimiter: () => headrace.rateLimiter({ limit: 1e9 }),
   requestId: () => headrace.requestId(),
   retry: () => headrace.retry(),

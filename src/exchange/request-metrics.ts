@@ -22,9 +22,8 @@ export class RequestMetrics {
     this.#whenEnded = whenEnded;
   }
 
-  /** Follows an exchange to its end; once, however often it comes by. */
+  /** Follows an exchange to its end. However often it comes by, it is open once, and so ends once. */
   follow(exchange: Exchange): void {
-    if (this.#open.has(exchange)) return;
     this.#open.add(exchange);
     exchange.onOutcome(this.#ended);
   }

@@ -19,16 +19,21 @@ export class PoolMetrics {
 
   constructor(pools: Readonly<Record<string, UpstreamPool>>) {
     this.#pools = Object.entries(pools);
-    for (const [, pool] of this.#pools) {
+    for (const pool of this.#distinct()) {
       pool.on('ejected', this.#ejected).on('circuit', this.#circuit);
     }
   }
 
   /** Stops listening to the pools. */
   close(): void {
-    for (const [, pool] of this.#pools) {
+    for (const pool of this.#distinct()) {
       pool.off('ejected', this.#ejected).off('circuit', this.#circuit);
     }
+  }
+
+  /** One pool can be there under two names, and what happens in it happens once. */
+  #distinct(): Set<UpstreamPool> {
+    return new Set(this.#pools.map(([, pool]) => pool));
   }
 
   /** How the pools stand. */
