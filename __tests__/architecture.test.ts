@@ -69,12 +69,13 @@ function* nodesOf(node: ts.Node): Generator<ts.Node> {
 
 /** What each room may import values from, beside itself and the checks that all rooms share. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  'index.ts': ['pieces', 'server', 'transport', 'upstreams', 'identity', 'exchange'],
-  pieces: ['server', 'transport', 'upstreams', 'identity', 'exchange'],
+  'index.ts': ['pieces', 'status', 'server', 'transport', 'upstreams', 'identity', 'exchange'],
+  pieces: ['status', 'server', 'transport', 'upstreams', 'identity', 'exchange'],
   identity: ['exchange'],
   server: ['exchange'],
   transport: ['exchange'],
   upstreams: ['exchange'],
+  status: ['upstreams', 'exchange'],
   exchange: [],
   'options.ts': [],
   'backtracking.ts': [],

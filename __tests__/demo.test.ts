@@ -9,7 +9,8 @@ import request from 'supertest';
 import { WebSocket } from 'ws';
 import { backend } from '../demo/backend.js';
 import { gateway } from '../demo/gateway.js';
-import { balanced } from '../demo/routes/balanced.js';
+import { load } from '../demo/load.js';
+import { backends, balanced } from '../demo/routes/balanced.js';
 import { type Demo, start } from '../demo/start.js';
 import { tour } from '../demo/tour.js';
 import { closeAfter, serve } from './helpers/servers.js';
@@ -213,6 +214,28 @@ describe('the demo', () => {
     }
   });
 
+  it('has a load that the status page shows', async () => {
+    const readers = load(demo.gateway);
+    closeAfter(() => readers.stop());
+    const stats = async () => (await request(demo.gateway).get('/balanced/stats')).body;
+    const counts = async () => (await stats()).map((one: { requests: number }) => one.requests);
+    while ((await counts()).includes(0));
+    const { body } = await request(demo.gateway).get('/status?format=json');
+    expect(body).toMatchObject({
+      title: 'The demo gateway',
+      pools: [
+        { name: 'all three', eligible: 3, of: 3, upstreams: [{ url: demo.server }, {}, {}] },
+        { name: 'behind the breaker', upstreams: [{ url: demo.third }] },
+      ],
+    });
+  });
+
+  it('closes while a page is open', async () => {
+    const events = await fetch(`${demo.gateway}/status?format=events`);
+    await demo.close();
+    await events.text();
+  });
+
   it('closes while a client keeps a connection open', async () => {
     const { port } = new URL(demo.gateway);
     const idle = connect(Number(port), '127.0.0.1');
@@ -230,12 +253,9 @@ it('has a broken backend back once it is mended', async () => {
   const running = await Promise.all(names.map((name) => serve(backend(name))));
   const [, , third = ''] = running.map(({ url }) => url);
   const logged: string[] = [];
-  const routes = balanced(
-    running.map(({ url }) => url),
-    (line) => logged.push(line),
-    50,
-  );
-  const { url } = await serve(express().use(routes));
+  const log = (line: string) => void logged.push(line);
+  const urls = running.map(({ url }) => url);
+  const { url } = await serve(express().use(balanced(backends(urls, log, 50), log)));
 
   await request(third).post('/break');
   await ask(url, 8);
@@ -281,6 +301,8 @@ describe('npm run demo', () => {
       at('server backend'),
       at('third backend'),
     ];
+    const [first] = text.match(/http:\S+/) ?? [];
+    expect(first).toBe(`${front}/status`);
     const stops = tour({ gateway: front, forward, server, third });
     for (const { curl } of stops) expect(text).toContain(`\n${curl}\n`);
 
@@ -335,7 +357,7 @@ function runDemo(env: Record<string, string> = {}): RunningDemo {
   const names = ['GATEWAY', 'FORWARD', 'SERVER', 'SECOND', 'THIRD'];
   const free = Object.fromEntries(names.map((name) => [`DEMO_${name}_PORT`, '0']));
   // A group of its own, so that nothing of it outlives the test.
-  const child = spawn('npm', ['run', 'demo'], {
+  const child = spawn('npm', ['run', 'demo', '--', '--quiet'], {
     cwd: root,
     env: { ...process.env, ...free, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

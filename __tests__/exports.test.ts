@@ -77,6 +77,7 @@ describe('the public door', () => {
       'rewriteUrl',
       'roundRobin',
       'sendResponse',
+      'statusPage',
       'stripHopHeaders',
       'tracing',
       'weightedRoundRobin',
@@ -120,6 +121,7 @@ describe('the public door', () => {
       rewriteRedirects: rewriteRedirects(),
       rewriteUrl: rewriteUrl({}),
       sendResponse: sendResponse(),
+      statusPage: headrace.statusPage({ pools: {} }),
       stripHopHeaders: stripHopHeaders(),
     };
     for (const [factory, handler] of Object.entries(handlers)) {

@@ -1,6 +1,13 @@
 import express, { type Express } from 'express';
-import { proxyErrors, proxyPass, rewriteCookies, rewriteRedirects } from 'headrace';
-import { balanced } from './routes/balanced.js';
+import {
+  proxyErrors,
+  proxyPass,
+  rewriteCookies,
+  rewriteRedirects,
+  statusPage,
+  UpstreamPool,
+} from 'headrace';
+import { backends, balanced } from './routes/balanced.js';
 import { edits } from './routes/edits.js';
 import { fallThrough } from './routes/fall-through.js';
 import { forwarding } from './routes/forwarding.js';
@@ -18,9 +25,15 @@ export function gateway({ server, second, third }: Backends, log: (line: string)
   const app = express();
   app.disable('x-powered-by');
 
+  // What may be watched is named here. A real gateway asks first who wants to see it, and who may act.
+  const all = backends([server, second, third], log);
+  const guarded = new UpstreamPool([third], { health: { passive: false } });
+  const pools = { 'all three': all, 'behind the breaker': guarded };
+  app.use('/status', statusPage({ pools, title: 'The demo gateway', allowActions: true }));
+
   app.use(forwarding(server, log));
-  app.use(balanced([server, second, third], log));
-  app.use(protections(server, third, log));
+  app.use(balanced(all, log));
+  app.use(protections(server, guarded, log));
   app.use(edits(server));
   app.use(fallThrough(server));
 

@@ -1,3 +1,4 @@
+import { load } from './load.js';
 import { start } from './start.js';
 import { tour } from './tour.js';
 
@@ -26,6 +27,11 @@ const demo = await start(ports, console.log).catch((error: NodeJS.ErrnoException
   process.exit(1);
 });
 
+// `npm run demo -- --quiet`; without the dashes npm takes the option for its own, and passes it on like this.
+const { argv, env } = process;
+const isQuiet = argv.includes('--quiet') || env.npm_config_loglevel === 'warn';
+const readers = isQuiet ? undefined : load(demo.gateway);
+
 let stopping = false;
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
@@ -33,11 +39,14 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     if (stopping) return;
     stopping = true;
     console.log('stopping');
+    readers?.stop();
     void demo.close();
   });
 }
 
 console.log(`
+the status page      ${demo.gateway}/status
+
 the gateway          ${demo.gateway}
 the forward proxy    ${demo.forward}
 the server backend   ${demo.server}
@@ -45,4 +54,5 @@ the second backend   ${demo.second}
 the third backend    ${demo.third}
 `);
 for (const { title, curl } of tour(demo)) console.log(`# ${title}\n${curl}\n`);
+console.log(isQuiet ? 'No load.' : 'A small load keeps the charts moving; --quiet turns it off.');
 console.log('Ctrl+C ends it. Below is what gateway and proxy log.\n');

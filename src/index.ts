@@ -154,6 +154,7 @@ export {
 export { rewriteRedirects } from './pieces/rewrite-redirects.js';
 export { type RewriteFunction, type RewriteRules, rewriteUrl } from './pieces/rewrite-url.js';
 export { sendResponse } from './pieces/send-response.js';
+export { type StatusPage, type StatusPageOptions, statusPage } from './pieces/status-page.js';
 export { type StripHopHeadersOptions, stripHopHeaders } from './pieces/strip-hop-headers.js';
 export { type TracingOptions, tracing } from './pieces/tracing.js';
 export { type App, type Attached, type AttachOptions, attach } from './server/attach.js';

@@ -1,18 +1,22 @@
 import { type RequestHandler, Router } from 'express';
 import { exchangeOf, loadBalancer, proxyPass, retry, UpstreamPool } from 'headrace';
 
-/** Requests that go to each backend in turn, and to another one where that fails. */
-export function balanced(
+/** Backends that do the same work. */
+export function backends(
   upstreams: readonly string[],
   log: (line: string) => void,
   ejectMs = 5_000,
-): Router {
-  const router = Router();
-
+): UpstreamPool {
   // Two failures within ten seconds put a backend out for a while.
   const pool = new UpstreamPool(upstreams, { health: { passive: { maxFailures: 2, ejectMs } } });
   pool.on('ejected', (upstream) => log(`${upstream} is out`));
   pool.on('recovered', (upstream) => log(`${upstream} is back`));
+  return pool;
+}
+
+/** Requests that go to each backend in turn, and to another one where that fails. */
+export function balanced(pool: UpstreamPool, log: (line: string) => void): Router {
+  const router = Router();
 
   router.get('/balanced/stats', (_req, res) => {
     res.json(pool.stats());

@@ -6,12 +6,13 @@ import {
   loadBalancer,
   proxyPass,
   rateLimiter,
+  type UpstreamPool,
 } from 'headrace';
 
 /** What keeps a backend alive, and clients served: to be tripped, flooded and watched. */
 export function protections(
   server: string,
-  third: string,
+  third: UpstreamPool,
   log: (line: string) => void,
   resetTimeoutMs = 5_000,
 ): Router {
@@ -20,7 +21,7 @@ export function protections(
   // Three calls are enough for a demo. Real life wants more of them before it gives an upstream up.
   router.use(
     '/breaker',
-    loadBalancer({ upstreams: [third], health: { passive: false } }),
+    loadBalancer({ upstreams: third }),
     circuitBreaker({
       volumeThreshold: 3,
       resetTimeoutMs,
