@@ -1,4 +1,6 @@
-// Bundles the demo, which is TypeScript, and runs it in this very process.
+// Bundles the demo, which is TypeScript, and runs it in this very process. npm hands signals to its shell,
+// which would keep them: hence the `exec` in package.json. It comes last, because that is where npm puts the
+// arguments, and what precedes it is for Windows, whose shell has none.
 import { buildSync } from 'esbuild';
 
 const outfile = '.cache/demo/main.mjs';
@@ -13,9 +15,4 @@ buildSync({
   logLevel: 'warning',
 });
 process.setSourceMapsEnabled(true);
-// npm hands signals to its shell, which ends and does not pass them on. An `exec` there would lose our arguments
-// where it has a fallback, and fail where there is no such thing.
-const shell = process.ppid;
-setInterval(() => process.ppid === shell || process.emit('SIGTERM'), 200).unref();
-
 await import(`../${outfile}`);

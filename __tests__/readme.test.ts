@@ -466,6 +466,17 @@ describe('the examples of the README come out as they say', () => {
     expect(backend.seen[0]?.headers.traceparent).toBe(traceparent);
   });
 
+  it('statusPage', async () => {
+    const { url, backend } = await start('statusPage');
+    await request(url).get('/api/users');
+    expect(backend.seen).toHaveLength(1);
+    expect((await request(url).get('/status')).text).toContain('<!doctype html>');
+    const { text } = await request(url).get('/status?format=json');
+    expect(text).toMatch(
+      /^{"title":"The gateway","at":"[^"]+","pools":\[{"name":"api","eligible":2,"of":2,/,
+    );
+  });
+
   it('healthEndpoint', async () => {
     const { url, backend } = await start('healthEndpoint');
     expect((await request(url).get('/health/live')).text).toBe('{"status":"live"}');
