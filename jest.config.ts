@@ -11,6 +11,8 @@ const config: Config = {
   // Installed copies of Node and of the package are no part of the project.
   modulePathIgnorePatterns: ['<rootDir>/.cache/', '<rootDir>/dist/', '<rootDir>/bench/'],
   testTimeout: 15_000,
+  // Jest would leave a core alone, which is half of a small machine; most tests wait for sockets.
+  maxWorkers: '100%',
   transform: {
     '^.+\\.ts$': [
       '@swc/jest',
