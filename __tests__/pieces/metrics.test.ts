@@ -272,6 +272,18 @@ describe('metrics', () => {
     expect(found.get(`headrace_upstream_requests_waiting{${toTwo}}`)).toBe(0);
   });
 
+  it('shows the upstreams that a pool has now', async () => {
+    const pool = poolOf(['http://a.test', 'http://b.test']);
+    const m = measured({ pools: { api: pool } });
+    const eligible = (name: string) =>
+      `headrace_upstream_eligible{pool="api",upstream="http://${name}.test"}`;
+    await samples(m, eligible('a'), 1);
+    pool.remove('http://a.test');
+    pool.add('http://c.test');
+    const found = await samples(m, eligible('c'), 1);
+    expect([found.has(eligible('a')), found.get(eligible('b'))]).toEqual([false, 1]);
+  });
+
   it('shows how full limits are', async () => {
     const { url: upstream, server } = await serve(() => {});
     const limit = concurrencyLimit({ limit: 1, queue: { size: 1 } });

@@ -70,9 +70,17 @@ function parameter(parameters: readonly string[], name: string): string | undefi
   return found?.slice(name.length + 1).replace(/^"|"$/g, '');
 }
 
+/** How labels are written, for those that are kept from one time to the next: most of them are. */
+const known = new WeakMap<Labels, string>();
+
 function written(labels: Labels): string {
-  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`);
-  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
+  let text = known.get(labels);
+  if (text === undefined) {
+    const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`);
+    text = pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
+    known.set(labels, text);
+  }
+  return text;
 }
 
 function text(value: number): string {

@@ -15,6 +15,10 @@ interface Happened {
 /** Reads pools when it is asked, and counts what happens in them meanwhile. */
 export class PoolMetrics {
   readonly #pools: readonly (readonly [name: string, pool: UpstreamPool])[];
+  readonly #labels = new Map<
+    string,
+    { readonly upstreams: readonly Upstream[]; readonly labels: readonly Labels[] }
+  >();
   readonly #happened = new WeakMap<Upstream, Happened>();
 
   constructor(pools: Readonly<Record<string, UpstreamPool>>) {
@@ -81,6 +85,7 @@ export class PoolMetrics {
         type: 'gauge',
         labels: [...labels, 'state'],
         collect: this.#each((upstream, add, its) => {
+          if (upstream.connections.size === 0) return;
           const { open, idle } = connectionsOf(upstream);
           add(open - idle, { ...its, state: 'busy' });
           add(idle, { ...its, state: 'idle' });
@@ -91,7 +96,9 @@ export class PoolMetrics {
         help: 'Requests that wait for a connection to an upstream.',
         type: 'gauge',
         labels,
-        collect: this.#each((upstream, add, its) => add(connectionsOf(upstream).waiting, its)),
+        collect: this.#each((upstream, add, its) => {
+          if (upstream.connections.size > 0) add(connectionsOf(upstream).waiting, its);
+        }),
       },
       {
         name: 'headrace_upstream_circuit_state',
@@ -137,16 +144,28 @@ export class PoolMetrics {
   /** Collects from each upstream of each pool. Those that differ by their query alone get a number. */
   #each(collect: (upstream: Upstream, add: AddSample, labels: Labels) => void) {
     return (add: AddSample): void => {
-      for (const [pool, { upstreams }] of this.#pools) {
-        const seen = new Map<string, number>();
-        for (const upstream of upstreams) {
-          const label = upstreamLabel(upstream);
-          const count = (seen.get(label) ?? 0) + 1;
-          seen.set(label, count);
-          collect(upstream, add, { pool, upstream: count === 1 ? label : `${label}#${count}` });
-        }
+      for (const [name, { upstreams }] of this.#pools) {
+        const labels = this.#labelsOf(name, upstreams);
+        upstreams.forEach((upstream, i) => {
+          collect(upstream, add, labels[i] as Labels);
+        });
       }
     };
+  }
+
+  /** A pool has another list each time that it changes. */
+  #labelsOf(pool: string, upstreams: readonly Upstream[]): readonly Labels[] {
+    const known = this.#labels.get(pool);
+    if (known?.upstreams === upstreams) return known.labels;
+    const seen = new Map<string, number>();
+    const labels = upstreams.map((upstream) => {
+      const label = upstreamLabel(upstream);
+      const count = (seen.get(label) ?? 0) + 1;
+      seen.set(label, count);
+      return { pool, upstream: count === 1 ? label : `${label}#${count}` };
+    });
+    this.#labels.set(pool, { upstreams, labels });
+    return labels;
   }
 
   readonly #ejected = (upstream: Upstream, bar: Bar): void => {
