@@ -160,6 +160,8 @@ describe('statusPage', () => {
     const { url } = await serve(app);
     const stream = await fetch(`${url}/status?format=events`);
     expect(stream.headers.get('content-type')).toBe('text/event-stream');
+    // It does not outlive the stream.
+    expect(stream.headers.get('connection')).toBe('close');
     const reader = (stream.body as ReadableStream<Uint8Array>).getReader();
     const text = Buffer.from((await reader.read()).value as Uint8Array).toString();
     expect(text).toMatch(/^event: snapshot\ndata: {"title":"headrace",.*}\n\n$/);

@@ -32,7 +32,7 @@ const LEVELS: Readonly<Record<UpstreamState, Level>> = {
 };
 
 /** What is told of pools and upstreams alike. Rates and quantiles are those of about the last five seconds. */
-export interface Traffic {
+interface Traffic {
   readonly requestsPerSecond: number;
   readonly errorsPerSecond: number;
   /** The share of the tries that failed or were answered with a status from 500 on. */
