@@ -2,7 +2,7 @@
 export type SpanAttributes = Record<string, string | number>;
 
 /** What identifies a span. */
-export interface SpanContext {
+interface SpanContext {
   readonly traceId: string;
   readonly spanId: string;
 }
