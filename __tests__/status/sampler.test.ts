@@ -182,6 +182,22 @@ describe('the state of an upstream', () => {
     expect(state()).toBe('unused off');
   });
 
+  it('is told with the moment at which it came to be, seen or not', () => {
+    const { at, look, snapshot } = sampled();
+    const since = () => Date.parse(snapshot().upstreams[0].since);
+    at(0).since -= 60_000;
+    look();
+    const began = since();
+    answer(at(0), many(500, 10));
+    look();
+    expect(since()).toBeGreaterThanOrEqual(began);
+    expect(Math.abs(since() - Date.now())).toBeLessThan(5_000);
+    at(0).bar('ejected');
+    at(0).since -= 30_000;
+    look();
+    expect(Math.abs(since() + 30_000 - Date.now())).toBeLessThan(5_000);
+  });
+
   it('is told with the time of day since when, which does not waver', () => {
     const { at, look, snapshot } = sampled();
     at(0).bar('held');

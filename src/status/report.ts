@@ -60,7 +60,7 @@ export interface UpstreamReport extends Traffic {
   readonly state: UpstreamState;
   readonly level: Level;
   readonly bars: readonly Bar[];
-  /** Since when things have stood against choosing it as they do. */
+  /** Since when it has been in this state. */
   readonly since: string;
   readonly circuit: { readonly state: CircuitState; readonly since: string } | null;
 }

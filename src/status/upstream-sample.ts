@@ -3,7 +3,7 @@ import type { Upstream } from '../upstreams/upstream.js';
 import { ClockTime } from './clock-time.js';
 import { History, short } from './history.js';
 import { Recent } from './recent.js';
-import { levelOf, stateOf, type UpstreamReport } from './report.js';
+import { levelOf, stateOf, type UpstreamReport, type UpstreamState } from './report.js';
 
 /** Points of an upstream's little chart: five seconds each, five minutes together. */
 const POINTS = 60;
@@ -20,6 +20,10 @@ export class UpstreamSample {
   #requests: number;
   #errors: number;
   #answers: number;
+  #state: UpstreamState;
+  #stateSince: number;
+  /** The moment of the latest change of its bars that is known. */
+  #barsSince: number;
   #row = '';
   #rowOf = -1;
   #changedAt = -1;
@@ -31,6 +35,9 @@ export class UpstreamSample {
     this.#requests = upstream.requests;
     this.#errors = errorsOf(upstream);
     this.#answers = upstream.latency.count;
+    this.#state = stateOf(upstream, 0);
+    this.#barsSince = upstream.since;
+    this.#stateSince = upstream.since;
   }
 
   /** How many tries have failed by now. */
@@ -47,6 +54,7 @@ export class UpstreamSample {
     pool.count(requests - this.#requests, errors - this.#errors);
     this.#requests = requests;
     this.#errors = errors;
+    this.#judge();
     if (latency.count === this.#answers) return;
     this.#answers = latency.count;
     const { counts } = latency;
@@ -96,11 +104,22 @@ export class UpstreamSample {
     return this.#changedAt === look;
   }
 
+  /** Notes a change of its state: at the moment of that of its bars, where that is what made it. */
+  #judge(): void {
+    const { since } = this.upstream;
+    const state = stateOf(this.upstream, this.#recent.errorRatio);
+    if (state !== this.#state) {
+      this.#stateSince = since === this.#barsSince ? performance.now() : since;
+    }
+    this.#state = state;
+    this.#barsSince = since;
+  }
+
   #report(): UpstreamReport {
     const { upstream } = this;
-    const { url, weight, priority, bars, since, circuit } = upstream;
+    const { url, weight, priority, bars, circuit } = upstream;
     const { inFlight, requests, retries, bytesSent, bytesReceived } = upstream;
-    const state = stateOf(upstream, this.#recent.errorRatio);
+    const state = this.#state;
     return {
       url,
       weight,
@@ -108,7 +127,7 @@ export class UpstreamSample {
       state,
       level: levelOf(state),
       bars: [...bars],
-      since: this.#since.of(since),
+      since: this.#since.of(this.#stateSince),
       circuit: circuit
         ? { state: circuit.state, since: this.#circuitSince.of(circuit.since) }
         : null,
