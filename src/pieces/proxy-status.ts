@@ -1,5 +1,7 @@
+import type { ServerResponse } from 'node:http';
 import { isProxyError, type ProxyError, type ProxyErrorCode } from '../exchange/errors.js';
-import { type Exchange, exchangeOf, type Handler } from '../exchange/exchange.js';
+import { exchangeOf, type Handler } from '../exchange/exchange.js';
+import { headHook } from '../exchange/head-hook.js';
 import { inspect, known } from '../options.js';
 
 /** Options for {@link proxyStatus}. */
@@ -24,6 +26,7 @@ export interface ProxyStatusOptions {
 export function proxyStatus(options: ProxyStatusOptions = {}): Handler {
   const { name = 'headrace' } = known('proxyStatus', options, ['name']);
   const member = serialize(name);
+  const hook = headHook((res) => tellFailure(res, member));
 
   return function proxyStatusMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
@@ -33,7 +36,7 @@ export function proxyStatus(options: ProxyStatusOptions = {}): Handler {
         attempt === undefined && degraded !== undefined ? `; error=${errorType(degraded)}` : '';
       headers.append('Proxy-Status', member + error + received(attempt?.status));
     });
-    tellFailure(exchange, member);
+    hook(res);
     next?.();
   };
 }
@@ -53,20 +56,11 @@ function received(status: number | undefined): string {
   return status === undefined ? '' : `; received-status=${status}`;
 }
 
-/** Error handlers clear the fields that are set before them; so ours is set when the head is written. */
-function tellFailure(exchange: Exchange, member: string): void {
-  const { res } = exchange;
-  const { writeHead } = res;
-  Object.assign(res, {
-    writeHead(...args: unknown[]): unknown {
-      const { failure } = exchange;
-      if (failure !== undefined && !res.headersSent) {
-        const status = exchange.attempts.at(-1)?.status;
-        res.setHeader('Proxy-Status', `${member}; error=${errorType(failure)}${received(status)}`);
-      }
-      return Reflect.apply(writeHead, res, args);
-    },
-  });
+function tellFailure(res: ServerResponse, member: string): void {
+  const { failure, attempts } = exchangeOf(res.req, res);
+  if (failure === undefined || res.headersSent) return;
+  const status = attempts.at(-1)?.status;
+  res.setHeader('Proxy-Status', `${member}; error=${errorType(failure)}${received(status)}`);
 }
 
 /** The registered error type for each code (RFC 9209, 2.3). */

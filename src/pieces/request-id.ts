@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { peerAddress } from '../exchange/client.js';
 import { exchangeOf, type Handler } from '../exchange/exchange.js';
+import { headHook } from '../exchange/head-hook.js';
 import { type RequestTrusts, type Trust, trustFor } from '../exchange/trust.js';
 import { callable, fieldNames, inspect, known } from '../options.js';
 import { fail } from '../transport/deliver.js';
@@ -49,7 +50,7 @@ export function requestId(options: RequestIdOptions = {}): Handler {
   const [lower = ''] = fieldNames('requestId: header', [header]);
   const trusts = trustFor('requestId: trust', trust);
   callable('requestId: generate', generate);
-  const ownWriteHead = headWriter(header);
+  const hook = headHook((res) => setId(res, header));
 
   return function requestIdMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
@@ -59,10 +60,7 @@ export function requestId(options: RequestIdOptions = {}): Handler {
       return fail(exchange, error, next);
     }
     exchange.headers.write(lower, header, exchange.requestId);
-    const { writeHead } = res;
-    res.writeHead = Object.hasOwn(res, 'writeHead')
-      ? headWriterBefore(writeHead, header)
-      : ownWriteHead;
+    hook(res);
     next?.();
   };
 }
@@ -87,28 +85,7 @@ function made(id: unknown): string {
   );
 }
 
-type WriteHead = ServerResponse['writeHead'];
-
-/**
- * Error handlers clear the fields that are set before them; so ours is set when the head is written. One
- * function for all answers: V8 takes a lot more memory and time for objects that each have their own.
- */
-function headWriter(header: string): WriteHead {
-  return function writeHeadWithId(this: ServerResponse, ...args: unknown[]) {
-    setId(this, header);
-    const { writeHead } = Object.getPrototypeOf(this) as ServerResponse;
-    return Reflect.apply(writeHead, this, args);
-  } as WriteHead;
-}
-
-/** The same where other middleware has put itself in the way before us, and is to be called. */
-function headWriterBefore(writeHead: WriteHead, header: string): WriteHead {
-  return function writeHeadWithId(this: ServerResponse, ...args: unknown[]) {
-    setId(this, header);
-    return Reflect.apply(writeHead, this, args);
-  } as WriteHead;
-}
-
+/** When the head is written, which may be that of an error page. */
 function setId(res: ServerResponse, header: string): void {
   const { requestId } = exchangeOf(res.req, res);
   if (requestId !== undefined && !res.headersSent) res.setHeader(header, requestId);
