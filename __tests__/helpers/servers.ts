@@ -119,13 +119,24 @@ function requestLength(text: string): number {
   const end = text.indexOf('\r\n\r\n');
   if (end === -1) return 0;
   const head = text.slice(0, end);
-  if (/^transfer-encoding:/im.test(head)) {
-    const last = text.indexOf('\r\n0\r\n\r\n', end);
-    const none = text.startsWith('0\r\n\r\n', end + 4) ? end + 9 : 0;
-    return none || (last === -1 ? 0 : last + 7);
-  }
+  if (/^transfer-encoding:/im.test(head)) return chunkedEnd(text, end + 4);
   const length = Number(/^content-length:\s*(\d+)/im.exec(head)?.[1] ?? 0);
   return text.length >= end + 4 + length ? end + 4 + length : 0;
+}
+
+/** Where a chunked body that begins at `from` ends, trailers included, or 0. */
+function chunkedEnd(text: string, from: number): number {
+  for (let at = from; ; ) {
+    const lineEnd = text.indexOf('\r\n', at);
+    if (lineEnd === -1) return 0;
+    const size = Number.parseInt(text.slice(at, lineEnd), 16);
+    if (size > 0) {
+      at = lineEnd + 2 + size + 2;
+    } else {
+      const last = text.indexOf('\r\n\r\n', lineEnd);
+      return last === -1 ? 0 : last + 4;
+    }
+  }
 }
 
 /** The frameworks that every behaviour holds for. */

@@ -73,7 +73,8 @@ function buildGo() {
 /** Clock ticks a second in `/proc`: 100 on every Linux that Node runs on. */
 const TICK_MICROS = 10_000;
 
-function usageOf(pid) {
+/** CPU time and peak memory of a process, as Linux has counted them. */
+export function usageOf(pid) {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   // The name of the command may contain anything; the fields are counted from behind it.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
