@@ -11,6 +11,12 @@ const all = [
   { name: 'headrace', kind: 'headrace' },
   { name: 'headrace-baseline', kind: 'headrace', script: 'headrace', baseline: true },
   { name: 'headrace-seven', kind: 'headrace', script: 'headrace', pieces: 'circuitBreaker' },
+  {
+    name: 'headrace-observed',
+    kind: 'headrace',
+    script: 'headrace',
+    pieces: 'circuitBreaker,accessLog,metrics,statusPage',
+  },
   ...[
     'concurrencyLimit',
     'rateLimiter',

@@ -19,14 +19,18 @@ const extras = {
   retry: () => headrace.retry(),
   tracing: () => headrace.tracing(),
 };
+/** The status page has a path of its own, and looks at the pool all the time. */
+const balancer = loadBalancer({ upstreams: [upstream] });
+const page = () => headrace.statusPage({ pools: { api: balancer.upstreams } });
 const pieces = (process.env.BENCH_PIECES ?? '').split(',').filter(Boolean);
 
 const app = express();
+if (pieces.includes('statusPage')) app.use('/status', page());
 app.use(stripHopHeaders());
 app.use(forwardedFor());
 app.use(rewriteUrl({ '^/nowhere': '/somewhere', '^/api': '' }));
-app.use(loadBalancer({ upstreams: [upstream] }));
-for (const piece of pieces) app.use(extras[piece]());
+app.use(balancer);
+for (const piece of pieces) if (piece in extras) app.use(extras[piece]());
 app.use(
   modifyResponse((response) => {
     response.headers.set('x-proxy', 'magical');
