@@ -7,6 +7,8 @@ export interface LoadResult {
   readonly statuses: Readonly<Record<number, number>>;
   /** How many answers there were with each body. */
   readonly bodies: Readonly<Record<string, number>>;
+  /** Requests that were sent once more: their kept connection was reset before an answer. */
+  readonly resent: number;
   /** The codes of the errors that clients saw in place of answers. */
   readonly errors: readonly string[];
 }
@@ -18,23 +20,38 @@ export interface LoadOptions {
   /** Clients that send one request after the other. */
   readonly clients?: number;
   readonly method?: string;
+  /**
+   * Sends a request once more when the kept connection that it went over was reset, as browsers and most
+   * clients do (RFC 9112, 9.3.1): a server may close it just then.
+   */
+  readonly resends?: boolean;
 }
 
 /** Sends requests over kept connections, as many clients at once would. */
 export async function load(
   port: number,
-  { more, clients = 32, method = 'GET' }: LoadOptions,
+  { more, clients = 32, method = 'GET', resends = false }: LoadOptions,
 ): Promise<LoadResult> {
   const agent = new Agent({ keepAlive: true, maxSockets: clients });
   const statuses: Record<number, number> = {};
   const bodies: Record<string, number> = {};
   const errors: string[] = [];
   let requests = 0;
+  let resent = 0;
+  const ask = async (): Promise<Answer> => {
+    try {
+      return await once(agent, port, method);
+    } catch (error) {
+      if (!resends || !(error as Failure).reused) throw error;
+      resent++;
+      return once(agent, port, method);
+    }
+  };
   const client = async (): Promise<void> => {
     while (more(requests)) {
       requests++;
       try {
-        const { status, body } = await once(agent, port, method);
+        const { status, body } = await ask();
         statuses[status] = (statuses[status] ?? 0) + 1;
         bodies[body] = (bodies[body] ?? 0) + 1;
       } catch (error) {
@@ -44,14 +61,20 @@ export async function load(
   };
   await Promise.all(Array.from({ length: clients }, client));
   agent.destroy();
-  return { requests, statuses, bodies, errors };
+  return { requests, statuses, bodies, errors, resent };
 }
 
-function once(
-  agent: Agent,
-  port: number,
-  method: string,
-): Promise<{ status: number; body: string }> {
+interface Answer {
+  readonly status: number;
+  readonly body: string;
+}
+
+interface Failure extends NodeJS.ErrnoException {
+  /** Whether it went over a connection that had carried a request before. */
+  reused?: boolean;
+}
+
+function once(agent: Agent, port: number, method: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const sent = request({ agent, host: '127.0.0.1', port, method }, (res) => {
       let body = '';
@@ -62,7 +85,7 @@ function once(
       res.on('error', reject);
       res.on('end', () => resolve({ status: res.statusCode ?? 0, body }));
     });
-    sent.on('error', reject);
+    sent.on('error', (error) => reject(Object.assign(error, { reused: sent.reusedSocket })));
     sent.end();
   });
 }

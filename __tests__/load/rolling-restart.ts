@@ -35,6 +35,7 @@ export async function rollingRestart(
 
   let sent = 0;
   const clients = load(port, {
+    resends: true,
     more: (requests) => {
       sent = requests;
       return requests < total;

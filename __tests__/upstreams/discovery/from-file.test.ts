@@ -143,7 +143,7 @@ describe('fromFile', () => {
   it('leaves a changed file alone for a moment, so that it is seen only as a whole', async () => {
     const { file } = await place();
     await writeFile(file, json('a'));
-    const { sink, has } = followed(file, { debounceMs: 200 });
+    const { sink, has } = followed(file, { debounceMs: 1_000 });
     await has('a');
     const handle = await open(file, 'w');
     closeAfter(() => handle.close());
