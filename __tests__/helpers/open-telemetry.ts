@@ -34,7 +34,11 @@ export function openTelemetry(): OpenTelemetry {
   propagation.setGlobalPropagator(TRACE_CONTEXT);
   return {
     provider,
-    spans: () => exporter.getFinishedSpans(),
+    // What undici reports, it reports of the whole process: requests of other tests may be on their way yet.
+    spans: () =>
+      exporter
+        .getFinishedSpans()
+        .filter(({ attributes }) => String(attributes['url.full']).includes('/traced')),
     reset: () => exporter.reset(),
     close: async () => {
       trace.disable();

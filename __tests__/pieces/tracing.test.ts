@@ -127,7 +127,7 @@ describe('tracing with OpenTelemetry', () => {
     const upstreams = ['http://127.0.0.1:1', down.url, `${up.url}/base`];
     const { spans } = await spansOf(
       3,
-      request('GET /page?a=1&token=s3cret', FIELDS),
+      request('GET /traced/page?a=1&token=s3cret', FIELDS),
       accessLog({ logger }),
       tracing(),
       loadBalancer({ upstreams, strategy: firstOf }),
@@ -137,7 +137,7 @@ describe('tracing with OpenTelemetry', () => {
     const target = (url: string) => ({
       'server.address': '127.0.0.1',
       'server.port': Number(new URL(url).port),
-      'url.full': `${url}/page?a=1&token=***`,
+      'url.full': `${url}/traced/page?a=1&token=***`,
       'http.request.method': 'GET',
     });
     expect(spans.map(({ attributes }) => attributes)).toEqual([
@@ -150,7 +150,7 @@ describe('tracing with OpenTelemetry', () => {
       },
       {
         ...target(up.url),
-        'url.full': `${up.url}/base/page?a=1&token=***`,
+        'url.full': `${up.url}/base/traced/page?a=1&token=***`,
         'http.request.resend_count': 2,
         'http.response.status_code': 200,
       },
@@ -176,7 +176,7 @@ describe('tracing with OpenTelemetry', () => {
     const [down, up] = [await rawUpstream(DOWN), await rawUpstream()];
     const balancer = loadBalancer({ upstreams: [down.url, up.url], strategy: firstOf });
     const again = retry({ backoff: { baseMs: 0 } });
-    const bytes = request('GET /');
+    const bytes = request('GET /traced');
     const { spans } = await spansOf(2, bytes, balancer, again, tracing(), proxyPass());
     const [first, second] = spans.map((span) => span.spanContext());
     expect(second?.traceId).toBe(first?.traceId);
@@ -192,14 +192,14 @@ describe('tracing with OpenTelemetry', () => {
       server = trace.getTracer('test').startSpan('server');
       context.with(trace.setSpan(context.active(), server), next);
     };
-    const bytes = request('GET /', FIELDS);
+    const bytes = request('GET /traced', FIELDS);
     const { spans } = await spansOf(1, bytes, instrumented, tracing(), proxyPass(url));
     expect(spans[0]?.parentSpanContext).toEqual(server?.spanContext());
   });
 
   it('continues no trace of those who are not trusted', async () => {
     const upstream = await rawUpstream();
-    const bytes = request('GET /', FIELDS);
+    const bytes = request('GET /traced', FIELDS);
     const { spans } = await spansOf(1, bytes, tracing({ trust: false }), proxyPass(upstream.url));
     expect(spans[0]?.parentSpanContext).toBeUndefined();
     const { traceId = '', spanId = '' } = spans[0]?.spanContext() ?? {};
@@ -210,7 +210,7 @@ describe('tracing with OpenTelemetry', () => {
 
   it('names methods that a client makes up by one word', async () => {
     const { url } = await rawUpstream();
-    const { spans } = await spansOf(1, request('PROPFIND /'), tracing(), proxyPass(url));
+    const { spans } = await spansOf(1, request('PROPFIND /traced'), tracing(), proxyPass(url));
     expect(spans[0]?.name).toBe('HTTP');
     expect(spans[0]?.attributes).toMatchObject({
       'http.request.method': '_OTHER',
@@ -225,7 +225,7 @@ describe('tracing with OpenTelemetry', () => {
       return 'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf';
     });
     const { port } = await gateway('express 5', tracing(), proxyPass(url));
-    const client = await rawClient(port, request('GET /'));
+    const client = await rawClient(port, request('GET /traced'));
     await client.until((text) => text.includes('half'));
     expect(setUp.spans()).toEqual([]);
     finish();
@@ -241,7 +241,7 @@ describe('tracing with OpenTelemetry', () => {
   it('takes a client that leaves for nobody’s failure', async () => {
     const { url } = await rawUpstream(() => 'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf');
     const { port } = await gateway('express 5', tracing(), proxyPass(url));
-    const client = await rawClient(port, request('GET /'));
+    const client = await rawClient(port, request('GET /traced'));
     await client.until((text) => text.includes('half'));
     client.socket.destroy();
     await eventually('the span', () => setUp.spans().length === 1);
@@ -251,7 +251,7 @@ describe('tracing with OpenTelemetry', () => {
 
   it('leaves the spans of other requests of undici alone', async () => {
     const upstream = await rawUpstream(OK);
-    const { spans } = await spansOf(1, request('GET /'), proxyPass(upstream.url));
+    const { spans } = await spansOf(1, request('GET /traced'), proxyPass(upstream.url));
     expect(spans[0]?.instrumentationScope.name).toContain('undici');
     expect(requestsOf(upstream)).toHaveLength(1);
   });
@@ -269,7 +269,7 @@ describe('tracing with OpenTelemetry', () => {
     for (const part of broken) {
       const api = { ...openTelemetryApi, ...part } as unknown as OpenTelemetryApi;
       const { port } = await gateway('express 5', tracing({ api }), proxyPass(url));
-      expect((await rawRequest(port, request('GET /', FIELDS))).body).toBe('ok');
+      expect((await rawRequest(port, request('GET /traced', FIELDS))).body).toBe('ok');
     }
   });
 });
