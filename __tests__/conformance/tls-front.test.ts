@@ -161,8 +161,10 @@ describe('the certificate of a client', () => {
     const { port, seen } = await gateway({ clientCertificate: 'chain' });
     await ask(port, own);
     await ask(port, client);
+    // Node 24 does not tell of certificates in between; the README says so.
+    const between = process.version.startsWith('v24.') ? [] : [bytes(lower.cert)];
     expect(seen()).toEqual([
-      [[bytes(own.cert)], [bytes(lower.cert)]],
+      [[bytes(own.cert)], between],
       [[bytes(client.cert)], []],
     ]);
   });
