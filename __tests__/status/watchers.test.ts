@@ -61,9 +61,7 @@ describe('a page that is open', () => {
     tell();
     tell();
     await eventually('the frame', () => text().includes('"frame"'));
-    expect(text()).toMatch(
-      /event: snapshot\ndata: "whole"\n\n[\s\w]*event: frame\ndata: "frame"/,
-    );
+    expect(text()).toMatch(/event: snapshot\ndata: "whole"\n\n[\s\w]*event: frame\ndata: "frame"/);
     expect(text().match(/"frame"/g)).toHaveLength(1);
   });
 
