@@ -95,11 +95,21 @@ async function start(config: string): Promise<ChildProcess> {
   throw new Error(`dnsmasq did not start: ${said}`);
 }
 
+/**
+ * A port below those that the system gives to clients: of the others, thousands may be waiting for the
+ * last packets of connections that tests have closed.
+ */
 async function freePort(): Promise<number> {
-  const socket = createSocket('udp4');
-  socket.bind(0, '127.0.0.1');
-  await once(socket, 'listening');
-  const { port } = socket.address();
-  socket.close();
-  return port;
+  for (;;) {
+    const port = 20_000 + Math.floor(Math.random() * 10_000);
+    const socket = createSocket('udp4');
+    const bound = once(socket, 'listening');
+    socket.bind(port, '127.0.0.1');
+    const isFree = await bound.then(
+      () => true,
+      () => false,
+    );
+    socket.close();
+    if (isFree) return port;
+  }
 }
