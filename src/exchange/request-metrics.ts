@@ -6,7 +6,11 @@ import { type MetricLabel, RequestGroups } from './request-groups.js';
 /** Counts exchanges: those that are under way, and each when it has ended. */
 export class RequestMetrics {
   readonly #groups: RequestGroups;
-  readonly #open = new Set<Exchange>();
+  /** Weakly: a `Set` that gains and loses one for each request keeps dead ones alive, table after table. */
+  readonly #open = new WeakSet<Exchange>();
+  #openCount = 0;
+  /** Those among the open ones that are tunnels, or may become one. */
+  readonly #mayTunnel = new Set<Exchange>();
   readonly #whenEnded: (exchange: Exchange) => void;
   #tunnels = 0;
   #tunnelSent = 0;
@@ -24,13 +28,19 @@ export class RequestMetrics {
 
   /** Follows an exchange to its end. However often it comes by, it is open once, and so ends once. */
   follow(exchange: Exchange): void {
+    if (this.#open.has(exchange)) return;
     this.#open.add(exchange);
+    this.#openCount += 1;
+    if (exchange.clientEnd !== undefined) this.#mayTunnel.add(exchange);
     exchange.onOutcome(this.#ended);
   }
 
-  /** Leaves an exchange out. */
-  leaveOut(exchange: Exchange): void {
-    this.#open.delete(exchange);
+  /** Leaves an exchange out. False when it was not followed, or is no longer. */
+  leaveOut(exchange: Exchange): boolean {
+    if (!this.#open.delete(exchange)) return false;
+    this.#openCount -= 1;
+    this.#mayTunnel.delete(exchange);
+    return true;
   }
 
   /** What it has counted. */
@@ -39,7 +49,7 @@ export class RequestMetrics {
   }
 
   readonly #ended = (exchange: Exchange): void => {
-    if (!this.#open.delete(exchange)) return;
+    if (!this.leaveOut(exchange)) return;
     this.#groups.of(exchange).count(exchange);
     if (exchange.isTunnel) {
       this.#tunnels += 1;
@@ -122,7 +132,7 @@ export class RequestMetrics {
         help: 'Requests that have not ended, without tunnels.',
         type: 'gauge',
         labels: [],
-        collect: (add) => add(this.#open.size - this.#openTunnels().length),
+        collect: (add) => add(this.#openCount - this.#openTunnels().length),
       },
       {
         name: 'headrace_tunnels_open',
@@ -158,6 +168,6 @@ export class RequestMetrics {
   }
 
   #openTunnels(): Exchange[] {
-    return [...this.#open].filter(({ isTunnel }) => isTunnel);
+    return [...this.#mayTunnel].filter(({ isTunnel }) => isTunnel);
   }
 }

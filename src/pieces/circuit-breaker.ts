@@ -157,11 +157,7 @@ function percentage(path: string, value: number): void {
   }
 }
 
-async function sendGuarded(
-  exchange: Exchange,
-  send: Send,
-  policy: Policy,
-): Promise<UpstreamResponse> {
+function sendGuarded(exchange: Exchange, send: Send, policy: Policy): Promise<UpstreamResponse> {
   let circuit = circuitOf(exchange, policy);
   if (circuit === undefined) return send();
   let turn = circuit.admit();
@@ -170,15 +166,16 @@ async function sendGuarded(
   }
   if (exchange.refusal !== undefined) takeBack(exchange, circuit);
   if (circuit.state !== 'closed') freeAtTheEnd(exchange, circuit, turn);
-  let response: UpstreamResponse;
-  try {
-    response = await send();
-  } catch (error) {
-    circuit.settle(turn, isProxyError(error) ? verdictOn(error, policy) : undefined);
-    throw error;
-  }
-  circuit.settle(turn, verdictOn(response, policy));
-  return response;
+  const admitted = circuit;
+  const pending = send();
+  // The circuit hears of it before whoever waits for the call does.
+  pending.then(
+    (response) => admitted.settle(turn, verdictOn(response, policy)),
+    (error: unknown) => {
+      admitted.settle(turn, isProxyError(error) ? verdictOn(error, policy) : undefined);
+    },
+  );
+  return pending;
 }
 
 /** What was open when the balancer looked lets a call pass now, unless it was another breaker's circuit. */

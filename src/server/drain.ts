@@ -20,16 +20,22 @@ const NO_LAST_STREAM = 2 ** 31 - 1;
  * of a connection that was upgraded, Node no longer knows.
  */
 export class Drain {
-  readonly #answers = new Map<Socket, Set<ServerResponse>>();
+  /** An array each: a `Set` that gains and loses one for each request keeps dead ones alive. */
+  readonly #answers = new Map<Socket, ServerResponse[]>();
   readonly #sessions = new Set<ServerHttp2Session>();
   readonly #server: AnyServer;
   readonly #event: 'connection' | 'secureConnection';
+  readonly #onAnswerClosed: (this: ServerResponse) => void;
   #closing = false;
   #timer: NodeJS.Timeout | undefined = undefined;
   #onEmpty: (() => void) | undefined = undefined;
 
   constructor(server: AnyServer) {
     this.#server = server;
+    const settle = (res: ServerResponse): void => this.#settle(res);
+    this.#onAnswerClosed = function () {
+      settle(this);
+    };
     this.#event = 'setSecureContext' in server ? 'secureConnection' : 'connection';
     const events = server as Server;
     events.on(this.#event, this.#onConnection);
@@ -73,9 +79,9 @@ export class Drain {
     const { socket } = req;
     // It may have connected before anybody listened.
     if (!this.#answers.has(socket)) this.#onConnection(socket);
-    this.#answers.get(socket)?.add(res);
+    this.#answers.get(socket)?.push(res);
     if (this.#closing) announce(res);
-    res.on('close', () => this.#settle(socket, res));
+    res.on('close', this.#onAnswerClosed);
   };
 
   get #isEmpty(): boolean {
@@ -85,7 +91,7 @@ export class Drain {
   readonly #onConnection = (socket: Socket & { alpnProtocol?: unknown }): void => {
     const isSession = socket.alpnProtocol === 'h2' || isClearHttp2(this.#server);
     if (isSession) return;
-    this.#answers.set(socket, new Set());
+    this.#answers.set(socket, []);
     socket.once('close', () => {
       this.#answers.delete(socket);
       if (this.#isEmpty) this.#onEmpty?.();
@@ -102,19 +108,21 @@ export class Drain {
     if (this.#closing) this.#endSoon(session);
   };
 
-  readonly #settle = (socket: Socket, res: ServerResponse): void => {
+  #settle(res: ServerResponse): void {
+    const { socket } = res.req;
     const answers = this.#answers.get(socket);
     if (answers === undefined) return;
-    answers.delete(res);
-    if (!this.#closing || answers.size > 0) return;
+    const place = answers.indexOf(res);
+    if (place !== -1) answers.splice(place, 1);
+    if (!this.#closing || answers.length > 0) return;
     // Nobody has told the client when the head was out before, and it may go on.
     if (res.shouldKeepAlive && !res.destroyed) this.#closeSoon(socket);
     else socket.destroySoon();
-  };
+  }
 
   #closeSoon(socket: Socket): void {
     afterGrace(socket, () => {
-      if (this.#answers.get(socket)?.size === 0) socket.destroy();
+      if (this.#answers.get(socket)?.length === 0) socket.destroy();
     });
   }
 

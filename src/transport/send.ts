@@ -1,5 +1,5 @@
 import { NoTargetError } from '../exchange/errors.js';
-import type { Exchange, Send } from '../exchange/exchange.js';
+import type { Around, Exchange, Send } from '../exchange/exchange.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
 import { connectionsTo } from './connections.js';
 import { outgoingRequest } from './request.js';
@@ -15,15 +15,26 @@ export function send(
   settings: TransportSettings,
   once?: Send,
 ): Promise<UpstreamResponse> {
-  if (exchange.wrappers.length === 0) {
-    return once === undefined ? sendOnce(exchange, settings) : once();
+  const { wrappers } = exchange;
+  const innermost = wrappers.length - 1;
+  if (innermost < 0) return once === undefined ? sendOnce(exchange, settings) : once();
+  let call = once ?? (() => sendOnce(exchange, settings));
+  for (let i = innermost; i > 0; i--) call = wrapped(wrappers[i] as Around, exchange, call);
+  return run(wrappers[0] as Around, exchange, call);
+}
+
+function wrapped(wrapper: Around, exchange: Exchange, inner: Send): Send {
+  return () => run(wrapper, exchange, inner);
+}
+
+/** A wrapper that throws at once rejects like one that throws later. */
+function run(wrapper: Around, exchange: Exchange, inner: Send): Promise<UpstreamResponse> {
+  try {
+    // Costs nothing where it is a promise already; what users write may return a response as it is.
+    return Promise.resolve(wrapper(exchange, inner));
+  } catch (error) {
+    return Promise.reject(error);
   }
-  // Async functions, so that a wrapper that throws at once rejects like one that throws later.
-  const call = exchange.wrappers.reduceRight<Send>(
-    (inner, wrapper) => async () => wrapper(exchange, inner),
-    once ?? (() => sendOnce(exchange, settings)),
-  );
-  return call();
 }
 
 /** One try: resolves at the head of the response. */

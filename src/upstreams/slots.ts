@@ -10,8 +10,8 @@ const RETRY_AFTER_SECONDS = '1';
 /** What each exchange holds of the places behind some gates, and the giving back of it. */
 export class Slots {
   readonly #gates: Gates;
-  /** The newest slot of each exchange; they lead to the older ones. */
-  readonly #held = new Map<Exchange, Slot>();
+  /** The newest slot of each exchange; they lead to the older ones. Weakly, for the sake of the garbage collector. */
+  readonly #held = new WeakMap<Exchange, Slot>();
 
   constructor(gates: Gates) {
     this.#gates = gates;
@@ -132,18 +132,12 @@ class Slot implements Waiter {
 
   /** Returns `pending` as it is, and gives the place back when that fails or its response is discarded. */
   hold(pending: Promise<UpstreamResponse>): Promise<UpstreamResponse> {
-    void this.#follow(pending);
-    return pending;
-  }
-
-  async #follow(pending: Promise<UpstreamResponse>): Promise<void> {
-    try {
-      const response = await pending;
+    const release = (): void => this.release();
+    pending.then((response) => {
       this.#answered = true;
-      response.onDiscard(() => this.release());
-    } catch {
-      this.release();
-    }
+      response.onDiscard(release);
+    }, release);
+    return pending;
   }
 
   release(): void {
