@@ -279,8 +279,8 @@ describe('what bites in opossum', () => {
     const one = aCircuit();
     const other = aCircuit();
     const breakers = breakersDuring(() => {
-      one.calls('+');
-      other.calls('+');
+      one.calls('-');
+      other.calls('-');
     });
     const [first, second] = [...breakers].map((breaker) => {
       return (breaker as unknown as { options: object }).options;

@@ -42,6 +42,12 @@ export class Verdicts {
   /** Counts one verdict, and returns the state that this leads to. It is of no more use once open. */
   count(good: boolean, now: number): CircuitState {
     this.#rotate(now);
+    if (good && this.#breaker.closed) {
+      // All that opossum makes of it, without the events and promises that nobody listens to.
+      this.#bucket.fires += 1;
+      this.#bucket.successes += 1;
+      return 'closed';
+    }
     const fired = this.#breaker.fire(good);
     if (!good) fired.catch(ignore);
     // With percentiles off, opossum still keeps a number for each call that nobody reads.
