@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
-import { findProgram } from './programs.js';
+import { findProgram, onceSaid } from './programs.js';
 import { closeAfter } from './servers.js';
 
 /** The DNS server that the tests start; `undefined` where it is not installed. */
@@ -84,15 +84,7 @@ async function start(config: string): Promise<ChildProcess> {
     ['--keep-in-foreground', '--log-facility=-', `--conf-file=${config}`],
     { stdio: ['ignore', 'ignore', 'pipe'] },
   );
-  let said = '';
-  for await (const chunk of child.stderr.iterator({ destroyOnReturn: false })) {
-    said += String(chunk);
-    if (said.includes('started')) {
-      child.stderr.resume();
-      return child;
-    }
-  }
-  throw new Error(`dnsmasq did not start: ${said}`);
+  return onceSaid(child, child.stderr, 'started');
 }
 
 /**

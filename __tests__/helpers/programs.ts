@@ -1,7 +1,8 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { closeAfter } from './servers.js';
 
@@ -22,6 +23,23 @@ export async function runProgram(source: string): Promise<string> {
   const [printed, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')]);
   if (code !== 0) throw new Error(`the program ended with ${code}; it printed:\n${printed}`);
   return printed;
+}
+
+/** Resolves with a child once one of its outputs has said some words; what it says after that is dropped. */
+export async function onceSaid<Child extends ChildProcess>(
+  child: Child,
+  output: Readable,
+  words: string,
+): Promise<Child> {
+  let said = '';
+  for await (const chunk of output.iterator({ destroyOnReturn: false })) {
+    said += String(chunk);
+    if (said.includes(words)) {
+      output.resume();
+      return child;
+    }
+  }
+  throw new Error(`${child.spawnfile} ended without "${words}": ${said}`);
 }
 
 /** Where a program is. That of a daemon may be where a user's path does not look. */

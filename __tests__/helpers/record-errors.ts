@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ProxyError } from 'headrace';
 import type { Middleware } from './servers.js';
 
-/** Error middleware that keeps what it is given, and answers with the error's status alone. */
+/** Error middleware that keeps what it is given, and answers with its status, fields and code. */
 export function recordErrors(): { readonly errors: ProxyError[]; readonly record: Middleware } {
   const errors: ProxyError[] = [];
   const record = (
@@ -12,9 +12,7 @@ export function recordErrors(): { readonly errors: ProxyError[]; readonly record
     _next: unknown,
   ): void => {
     errors.push(error);
-    if (res.headersSent) return;
-    res.statusCode = error.status ?? 500;
-    res.end(error.code);
+    if (!res.headersSent) res.writeHead(error.status ?? 500, error.headers).end(error.code);
   };
   return { errors, record };
 }

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { createClient } from 'redis';
-import { findProgram } from './programs.js';
+import { findProgram, onceSaid } from './programs.js';
 import { closeAfter } from './servers.js';
 
 /** The server that the tests start; `undefined` where it is not installed. */
@@ -52,15 +52,7 @@ async function start(port: number): Promise<ChildProcess> {
   const settings = { port, bind: '127.0.0.1', save: '', appendonly: 'no', daemonize: 'no' };
   const args = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const child = spawn(redisServer, args, { stdio: ['ignore', 'pipe', 'ignore'] });
-  let said = '';
-  for await (const chunk of child.stdout.iterator({ destroyOnReturn: false })) {
-    said += String(chunk);
-    if (said.includes('Ready to accept connections')) {
-      child.stdout.resume();
-      return child;
-    }
-  }
-  throw new Error(`Redis did not start: ${said}`);
+  return onceSaid(child, child.stdout, 'Ready to accept connections');
 }
 
 async function freePort(): Promise<number> {

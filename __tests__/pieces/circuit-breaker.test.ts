@@ -1,4 +1,3 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { describe, expect, it, jest } from '@jest/globals';
 import express from 'express';
@@ -12,7 +11,6 @@ import {
   loadBalancer,
   modifyResponse,
   OverloadedError,
-  type ProxyError,
   type ProxyPassOptions,
   proxyPass,
   retry,
@@ -22,6 +20,7 @@ import {
 import { blackHole } from '../helpers/black-hole.js';
 import { type RawResponse, rawClient, rawRequest } from '../helpers/client.js';
 import { testClock } from '../helpers/exchanges.js';
+import { recordErrors } from '../helpers/record-errors.js';
 import { request, upload } from '../helpers/requests.js';
 import {
   closeAfter,
@@ -65,21 +64,6 @@ async function moody(mood: Mood = OK): Promise<Moody> {
   return upstream;
 }
 
-/** Error middleware that keeps what it is given, and answers with its status, fields and code. */
-function recording(): { readonly errors: ProxyError[]; readonly record: Middleware } {
-  const errors: ProxyError[] = [];
-  const record = (
-    error: ProxyError,
-    _req: IncomingMessage,
-    res: ServerResponse,
-    _next: unknown,
-  ): void => {
-    errors.push(error);
-    res.writeHead(error.status ?? 500, error.headers).end(error.code);
-  };
-  return { errors, record };
-}
-
 interface Setting {
   readonly framework?: Framework;
   readonly breaker?: CircuitBreakerOptions;
@@ -95,7 +79,7 @@ async function guarded(upstreams: readonly { url: string }[], setting: Setting =
   const clock = testClock();
   const exchanges: Exchange[] = [];
   const states: string[] = [];
-  const { errors, record } = recording();
+  const { errors, record } = recordErrors();
   const note: Handler = (req, res, next) => {
     exchanges.push(exchangeOf(req, res));
     next?.();
@@ -152,7 +136,7 @@ describe('circuitBreaker', () => {
   it('guards a single target, whose answer says when it makes sense to come again', async () => {
     const upstream = await moody(answerOf(500));
     const clock = testClock();
-    const { errors, record } = recording();
+    const { errors, record } = recordErrors();
     const { port } = await gateway(
       'express 5',
       circuitBreaker({ volumeThreshold: 2, resetTimeoutMs: 9_500, now: clock }),
@@ -184,7 +168,7 @@ describe('circuitBreaker', () => {
     };
     const breaker = circuitBreaker({ volumeThreshold: 1 });
     const pass = proxyPass(upstream.url);
-    const { port } = await gateway('express 5', note, breaker, pass, recording().record);
+    const { port } = await gateway('express 5', note, breaker, pass, recordErrors().record);
     await rawRequest(port, GET);
     const client = await rawClient(port, request('POST /', ['Content-Length: 9'], 'half'));
     await client.until((text) => text.startsWith('HTTP/1.1 503'));
@@ -561,7 +545,7 @@ describe('with several upstreams', () => {
       closeAfter(() => pool.close());
       const clock = testClock();
       const breaker = circuitBreaker({ volumeThreshold: 2, now: clock });
-      const { errors, record } = recording();
+      const { errors, record } = recordErrors();
       const pieces =
         where === 'loadBalancer'
           ? [loadBalancer({ upstreams: pool }), breaker, proxyPass()]
@@ -598,7 +582,7 @@ describe('with several upstreams', () => {
       loadBalancer({ upstreams: pool }),
       circuitBreaker(options),
       proxyPass(),
-      recording().record,
+      recordErrors().record,
     );
     expect((await rawRequest(other.port, GET)).status).toBe(200);
     await open();
@@ -702,7 +686,7 @@ describe('with retry()', () => {
       between,
       circuitBreaker({ volumeThreshold: 4 }),
       proxyPass(),
-      recording().record,
+      recordErrors().record,
     );
     const answer = rawRequest(port, GET);
     await eventually('the retry', () => held !== undefined);
@@ -809,7 +793,7 @@ describe('the fallback of a breaker', () => {
     const upstream = await moody('reset');
     const { ask, pool } = await guarded([upstream]);
     await ask(4);
-    const { errors, record } = recording();
+    const { errors, record } = recordErrors();
     const { port } = await gateway(
       'express 5',
       loadBalancer({ upstreams: pool }),

@@ -45,9 +45,9 @@ export function encodeBody(body: Exclude<BodyInit, Readable>, headers: HeaderLis
 
 /** A stream with the content codings undone that a `Content-Encoding` names. */
 export function decodedStream(source: Readable, encoding: string | undefined): Readable {
-  const steps = decoders(encoding);
-  if (steps.length === 0) return source;
-  return pipeline([source, ...steps], ignore) as unknown as Readable;
+  let stream = source;
+  for (const step of decoders(encoding)) stream = pipeline(stream, step, ignore);
+  return stream;
 }
 
 /** All of a stream; fails once it is longer than `maxBytes`. */

@@ -13,6 +13,7 @@ import { authRequestHeaders } from '../transport/auth-request.js';
 import { connectionsTo } from '../transport/connections.js';
 import { deliver, fail } from '../transport/deliver.js';
 import { forbidden } from '../transport/forbidden.js';
+import { ownRequest } from '../transport/own-request.js';
 import { Subrequest, type SubrequestAnswer } from '../transport/subrequest.js';
 import { Via } from '../transport/via.js';
 import { parseTarget } from '../upstreams/target.js';
@@ -157,19 +158,7 @@ function ask(exchange: Exchange, settings: Settings): Promise<SubrequestAnswer> 
   const { upstream, path, timeoutMs, via } = settings;
   const headers = authRequestHeaders(exchange, settings);
   if (via !== undefined) headers.push('Via', via.behind(exchange, exchange.headers.get('via')));
-  const request = {
-    origin: upstream.origin,
-    path,
-    method: 'GET' as const,
-    headers: headers as string[],
-    body: null,
-    reset: false,
-    headersTimeout: timeoutMs,
-    bodyTimeout: timeoutMs,
-    servername: upstream.protocol === 'https:' ? upstream.hostname : undefined,
-    replayable: true,
-    connection: undefined,
-  };
+  const request = ownRequest(upstream, path, headers as string[], timeoutMs);
   const connections = connectionsTo(upstream, settings.connection);
   // The client may leave before there is an answer.
   exchange.watch();

@@ -132,10 +132,7 @@ function checkRegistry(registry: MetricsRegistry | undefined): void {
     throw new TypeError(`metrics: registry must be a registry, received ${inspect(registry)}`);
   }
   for (const method of ['metrics', 'registerMetric', 'getSingleMetric', 'removeSingleMetric']) {
-    callable(
-      `metrics: registry.${method}`,
-      (registry as unknown as Record<string, unknown>)[method],
-    );
+    callable(`metrics: registry.${method}`, Reflect.get(registry, method));
   }
 }
 

@@ -125,7 +125,7 @@ export interface RateLimiterOptions {
 
 /** What is done with one request too many. */
 export type RateLimitHandler = {
-  handle(req: IncomingMessage, res: ServerResponse, next: Next, options: never): unknown;
+  handle(req: IncomingMessage, res: ServerResponse, next: Next, options: unknown): unknown;
 }['handle'];
 
 /** Who is told what goes wrong. */
@@ -211,7 +211,7 @@ function limiterOf(settings: Settings, store: PromptStore): ReturnType<typeof ra
     store,
     logger: { error: tell('error'), warn: tell('warn') },
   };
-  const limiter = rateLimit(options as unknown as Partial<Options>);
+  const limiter = rateLimit(options as Partial<Options>);
   made = true;
   return limiter;
 }
@@ -267,7 +267,7 @@ async function secondsLeft(
 ): Promise<number> {
   if (typeof retryAfter === 'function') return retryAfter(req, res);
   if (retryAfter !== undefined) return retryAfter;
-  const { [requestPropertyName]: info } = req as unknown as Record<string, RateLimitInfo>;
+  const info: RateLimitInfo | undefined = Reflect.get(req, requestPropertyName);
   const left = info?.resetTime === undefined ? windowMs : info.resetTime.getTime() - Date.now();
   return Math.max(0, Math.ceil(left / 1_000));
 }

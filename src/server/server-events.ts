@@ -1,6 +1,5 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { isHttp2 } from '../exchange/answers.js';
 import { exchangeOf } from '../exchange/exchange.js';
 import { offeredProtocols } from '../exchange/upgrade-protocols.js';
 import { routeAsRoot } from './authority-form.js';
@@ -79,9 +78,13 @@ export class ServerEvents {
     this.#apps[0]?.app(req, res);
   };
 
-  readonly #onConnect = (req: IncomingMessage, stream: Duplex, head: Buffer): void => {
+  readonly #onConnect = (
+    req: IncomingMessage,
+    stream: Duplex | ServerResponse,
+    head: Buffer,
+  ): void => {
     // Over HTTP/2 this is a stream like any other, and what comes with it an answer.
-    if (isHttp2(req)) return refuseConnect(stream as unknown as ServerResponse);
+    if ('writeHead' in stream) return refuseConnect(stream);
     this.#hand(this.#apps[0], req, stream, head);
   };
 

@@ -3,6 +3,7 @@ import { connectionSettings } from '../connection-settings.js';
 import type { ProbeResult } from '../upstreams/active-health.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import { connectionsTo } from './connections.js';
+import { ownRequest } from './own-request.js';
 
 /** How much of a probe's body is looked at. */
 const MAX_BODY_BYTES = 65_536;
@@ -20,22 +21,9 @@ export function probe(
   return new Promise((resolve, reject) => {
     const handler = new ProbeHandler(needsBody, resolve, reject);
     handler.limit(timeoutMs);
-    connectionsTo(upstream, upstream.settings ?? usualSettings).dispatch(
-      {
-        origin: upstream.origin,
-        path: upstream.basePath + path + (upstream.query && `?${upstream.query}`),
-        method: 'GET',
-        headers: headersFor(upstream),
-        body: null,
-        reset: false,
-        headersTimeout: timeoutMs,
-        bodyTimeout: timeoutMs,
-        servername: upstream.protocol === 'https:' ? upstream.hostname : undefined,
-        replayable: true,
-        connection: undefined,
-      },
-      handler,
-    );
+    const whole = upstream.basePath + path + (upstream.query && `?${upstream.query}`);
+    const request = ownRequest(upstream, whole, headersFor(upstream), timeoutMs);
+    connectionsTo(upstream, upstream.settings ?? usualSettings).dispatch(request, handler);
   });
 }
 

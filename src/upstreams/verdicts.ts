@@ -10,7 +10,7 @@ const BUCKETS = 10;
  * where they lead; the calls themselves never pass through it, and it gets no timer of its own.
  */
 export class Verdicts {
-  readonly #breaker: CircuitBreaker<[good: boolean], void>;
+  readonly #breaker: CircuitBreaker<[], never>;
   readonly #rotation = new EventEmitter();
   readonly #bucketMs: number;
   #bucket: CircuitBreaker.Bucket;
@@ -30,10 +30,7 @@ export class Verdicts {
       rotateBucketController: this.#rotation,
       state: { closed: state === 'closed', halfOpen: state === 'half-open' },
     };
-    this.#breaker = new CircuitBreaker(
-      verdict as (good: boolean) => Promise<void>,
-      options as CircuitBreaker.Options<[good: boolean]>,
-    );
+    this.#breaker = new CircuitBreaker<[], never>(fail, options as CircuitBreaker.Options);
     this.#bucketMs = settings.windowMs / BUCKETS;
     this.#bucketAt = now;
     this.#bucket = this.#breaker.status.window[0] as CircuitBreaker.Bucket;
@@ -42,22 +39,20 @@ export class Verdicts {
   /** Counts one verdict, and returns the state that this leads to. It is of no more use once open. */
   count(good: boolean, now: number): CircuitState {
     this.#rotate(now);
-    if (good && this.#breaker.closed) {
+    if (good) {
       // All that opossum makes of it, without the events and promises that nobody listens to.
       this.#bucket.fires += 1;
       this.#bucket.successes += 1;
+      if (!this.#breaker.closed) this.#breaker.close();
       return 'closed';
     }
-    const fired = this.#breaker.fire(good);
-    if (!good) fired.catch(ignore);
+    this.#breaker.fire().catch(ignore);
     // With percentiles off, opossum still keeps a number for each call that nobody reads.
     this.#bucket.latencyTimes.length = 0;
-    if (this.#breaker.opened) {
-      // Ends the timer that opossum has set for half-opening: one timer serves all circuits.
-      this.#breaker.shutdown();
-      return 'open';
-    }
-    return this.#breaker.closed ? 'closed' : 'half-open';
+    if (!this.#breaker.opened) return this.#breaker.closed ? 'closed' : 'half-open';
+    // Ends the timer that opossum has set for half-opening: one timer serves all circuits.
+    this.#breaker.shutdown();
+    return 'open';
   }
 
   /** Makes up for the time that has gone by, in place of a timer that does so while nothing happens. */
@@ -70,24 +65,11 @@ export class Verdicts {
   }
 }
 
-/**
- * What opossum calls in place of the upstream. It throws, or returns something that calls back at once:
- * with a promise, opossum would hear of verdicts later than we do, and of several in one go.
- */
-function verdict(good: boolean): PromiseLike<void> {
-  if (!good) throw BAD;
-  return GOOD;
+/** What opossum calls in place of the upstream, to hear of a failure: what throws at once, it counts at once. */
+function fail(): never {
+  throw BAD;
 }
 
 const BAD = new Error('The upstream failed');
-
-const GOOD = {
-  // biome-ignore lint/suspicious/noThenProperty: being thenable is what it is for
-  then(done: () => void) {
-    done();
-    return GOOD;
-  },
-  catch: ignore,
-} as unknown as PromiseLike<void>;
 
 function ignore(): void {}
