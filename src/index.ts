@@ -78,7 +78,6 @@ export {
 export { type AuthenticateOptions, authenticate } from './pieces/authenticate.js';
 export { type AuthorizeOptions, authorize } from './pieces/authorize.js';
 export {
-  type CallResult,
   type CircuitBreaker,
   type CircuitBreakerOptions,
   circuitBreaker,
@@ -173,6 +172,7 @@ export type { DnsResolver, RecordType } from './upstreams/discovery/dns-records.
 export { type FromDnsOptions, fromDns } from './upstreams/discovery/from-dns.js';
 export { type FromFileOptions, fromFile } from './upstreams/discovery/from-file.js';
 export type { FallbackHandler } from './upstreams/fallback-option.js';
+export type { CallResult } from './upstreams/judge.js';
 export type { LimitGauge } from './upstreams/limit-metrics.js';
 export type { PassiveHealthOptions } from './upstreams/passive-health.js';
 export { UpstreamPool } from './upstreams/pool.js';

@@ -1,5 +1,4 @@
 import type { IncomingMessage } from 'node:http';
-import { isProxyError, type ProxyError } from '../exchange/errors.js';
 import {
   type Around,
   type Exchange,
@@ -12,10 +11,8 @@ import { callable, inspect, known, milliseconds, wholeNumber } from '../options.
 import { type Circuit, circuitOpenError, REFUSED } from '../upstreams/circuit.js';
 import { type CircuitListener, Circuits } from '../upstreams/circuits.js';
 import { type FallbackHandler, fallbackOption } from '../upstreams/fallback-option.js';
+import { type CallResult, Judge } from '../upstreams/judge.js';
 import type { Upstream } from '../upstreams/upstream.js';
-
-/** What came of a call: the head of a response, or the error in place of one. Both have a `status`. */
-export type CallResult = UpstreamResponse | ProxyError;
 
 /** Options for {@link circuitBreaker}. */
 export interface CircuitBreakerOptions {
@@ -71,12 +68,10 @@ export interface CircuitBreaker extends Handler {
 
 /** What a breaker goes by on the request path. */
 interface Policy {
-  /** Whether a fault of `isFailure` has been told: it would be so of every call. */
-  warned: boolean;
   readonly circuits: Circuits;
   /** `undefined` for circuits of upstreams. */
   readonly keyOf: ((req: IncomingMessage) => string) | undefined;
-  readonly isFailure: ((result: CallResult) => boolean) | undefined;
+  readonly judge: Judge;
 }
 
 /**
@@ -139,10 +134,9 @@ function policyOf(options: CircuitBreakerOptions): Policy {
   callable('circuitBreaker: now', now);
   const settings = { errorThresholdPercentage, volumeThreshold, windowMs, resetTimeoutMs, now };
   return {
-    warned: false,
     circuits: new Circuits(settings, onStateChange),
     keyOf: per === 'upstream' ? undefined : per === 'route' ? wholeRoute : per,
-    isFailure,
+    judge: new Judge(isFailure),
   };
 }
 
@@ -167,13 +161,12 @@ function sendGuarded(exchange: Exchange, send: Send, policy: Policy): Promise<Up
   if (exchange.refusal !== undefined) takeBack(exchange, circuit);
   if (circuit.state !== 'closed') freeAtTheEnd(exchange, circuit, turn);
   const admitted = circuit;
+  const { judge } = policy;
   const pending = send();
   // The circuit hears of it before whoever waits for the call does.
   pending.then(
-    (response) => admitted.settle(turn, verdictOn(response, policy)),
-    (error: unknown) => {
-      admitted.settle(turn, isProxyError(error) ? verdictOn(error, policy) : undefined);
-    },
+    (response) => admitted.settle(turn, judge.ofResponse(response)),
+    (error: unknown) => admitted.settle(turn, judge.ofError(error)),
   );
   return pending;
 }
@@ -222,41 +215,4 @@ function otherCircuit(
 /** Whatever becomes of a probe, an exchange that has ended does not keep others from being one. */
 function freeAtTheEnd(exchange: Exchange, circuit: Circuit, turn: number): void {
   exchange.onOutcome(() => circuit.settle(turn, undefined));
-}
-
-/** Failures that are the upstream's. What a client or another piece has done says nothing about it. */
-const FAILURES: ReadonlySet<string> = new Set([
-  'ERR_PROXY_CONNECT',
-  'ERR_PROXY_RESET',
-  'ERR_PROXY_BAD_RESPONSE',
-  'ERR_PROXY_UPGRADE',
-  'ERR_PROXY_CONNECT_TIMEOUT',
-  'ERR_PROXY_HEADERS_TIMEOUT',
-  'ERR_PROXY_BODY_TIMEOUT',
-]);
-
-/** Whether a call was a good one; `undefined` when it says nothing about the upstream. */
-function verdictOn(result: CallResult, policy: Policy): boolean | undefined {
-  const { isFailure } = policy;
-  const failed = result.status >= 500;
-  if (result instanceof Error && !(failed && FAILURES.has(result.code))) return undefined;
-  if (isFailure === undefined) return !failed;
-  try {
-    const answer: unknown = isFailure(result);
-    if (typeof answer === 'boolean') return !answer;
-    throw new TypeError(`it must return true or false, received ${inspect(answer)}`);
-  } catch (error) {
-    if (!policy.warned) warn(error);
-    policy.warned = true;
-    return !failed;
-  }
-}
-
-/** An `isFailure` that throws must not keep the response from the client, nor a probe in its place. */
-function warn(error: unknown): void {
-  process.emitWarning('circuitBreaker: isFailure has failed', {
-    type: 'HeadraceWarning',
-    code: 'HEADRACE_LISTENER',
-    detail: String(error instanceof Error ? error.stack : error),
-  });
 }
