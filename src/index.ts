@@ -135,6 +135,7 @@ export {
 } from './pieces/rate-limiter.js';
 export { type RequestIdOptions, requestId } from './pieces/request-id.js';
 export {
+  type Retry,
   type RetryBackoffOptions,
   type RetryBudgetOptions,
   type RetryOptions,
@@ -165,6 +166,8 @@ export type { TransportOptions } from './transport/settings.js';
 export type { SigningKey } from './transport/signer.js';
 export type { TargetCheck, TargetFacts, TargetRule } from './transport/target-rules.js';
 export type { ActiveHealthOptions } from './upstreams/active-health.js';
+export type { BreakerGauge, CircuitCounts } from './upstreams/breaker-metrics.js';
+export type { BudgetGauge } from './upstreams/budget-metrics.js';
 export type { CircuitChange, CircuitState, CircuitStatus } from './upstreams/circuit.js';
 export type { CircuitListener } from './upstreams/circuits.js';
 export type { Discovery } from './upstreams/discovery/discovery.js';

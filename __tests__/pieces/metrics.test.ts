@@ -98,6 +98,11 @@ describe('metrics', () => {
     [{ labels: { tenant: 'a' } }, 'metrics: labels.tenant must be a function, received "a"'],
     [{ pools: { api: {} } }, 'metrics: pools.api must be an UpstreamPool, received an object []'],
     [{ limits: { all: 3 } }, 'metrics: limits.all must be a concurrencyLimit(), received 3'],
+    [
+      { breakers: { all: () => {} } },
+      'metrics: breakers.all must be a circuitBreaker(), received function all',
+    ],
+    [{ budgets: { all: {} } }, 'metrics: budgets.all must be a retry(), received an object []'],
     [{ registry: 'mine' }, 'metrics: registry must be a registry, received "mine"'],
     [{ registry: {} }, 'metrics: registry.metrics must be a function, received undefined'],
     [{ now: 1 }, 'metrics: now must be a function, received 1'],
@@ -295,6 +300,55 @@ describe('metrics', () => {
     await rawClient(port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n');
     const found = await samples(m, 'headrace_limit_waiting{limit="all"}', 1);
     expect(found.get('headrace_limit_in_flight{limit="all"}')).toBe(1);
+  });
+
+  it('shows the circuits of breakers by their states, and no key of a client', async () => {
+    const { url: upstream } = await serve((req, res) => {
+      res.writeHead(req.headers['x-key'] === 'well' ? 200 : 500).end();
+    });
+    let time = 0;
+    const given = { volumeThreshold: 1, resetTimeoutMs: 1_000, now: () => time };
+    const keys = circuitBreaker({ ...given, per: (req) => String(req.headers['x-key']) });
+    const route = circuitBreaker({ ...given, per: 'route' });
+    const each = circuitBreaker(given);
+    const m = measured({ breakers: { keys, route, each } });
+    const ofKeys = await gateway('express 5', keys, passTo(upstream), proxyErrors());
+    const others = await gateway('express 5', route, each, passTo(upstream), proxyErrors());
+    for (const key of ['well', 'ill', 'worse']) {
+      await fetchWhole(ofKeys.url, { headers: { 'x-key': key } });
+    }
+    await fetchWhole(others.url);
+    const circuits = (breaker: string, state: string) =>
+      `headrace_breaker_circuits{breaker="${breaker}",state="${state}"}`;
+    const found = await samples(m, circuits('keys', 'open'), 2);
+    expect(found.get(circuits('keys', 'closed'))).toBe(1);
+    expect(found.get(circuits('keys', 'half-open'))).toBe(0);
+    expect(found.get(circuits('route', 'open'))).toBe(1);
+    expect(found.get(circuits('each', 'open'))).toBe(1);
+    const opened = (breaker: string) =>
+      `headrace_breaker_transitions_total{breaker="${breaker}",state="open"}`;
+    expect(['keys', 'route', 'each'].map((name) => found.get(opened(name)))).toEqual([2, 1, 1]);
+    expect([...found.keys()].join()).not.toMatch(/well|ill|worse/);
+    time = 1_000;
+    const later = await samples(m, circuits('keys', 'half-open'), 2);
+    expect(later.get(circuits('keys', 'open'))).toBe(0);
+    expect(later.get(opened('keys'))).toBe(2);
+  });
+
+  it('shows what the budgets of retries have left', async () => {
+    const { url: upstream } = await serve((_req, res) => res.writeHead(503).end());
+    const given = { backoff: { baseMs: 0 }, now: () => 0 };
+    const again = retry({ ...given, retries: 1, budget: { ratio: 0.5, minPerSecond: 2 } });
+    const m = measured({ budgets: { api: again, boundless: retry({ budget: false }) } });
+    const left = 'headrace_retry_budget_left{budget="api"}';
+    const found = await samples(m, left, 2);
+    expect([...found.keys()].join()).not.toContain('boundless');
+    const { url } = await gateway('express 5', again, passTo(upstream));
+    for (const expected of [1, 1, 0, 0]) {
+      await fetchWhole(url);
+      expect(again.retriesLeft).toBe(expected);
+    }
+    await samples(m, left, 0);
   });
 
   it('has labels of the user: of functions, cut and counted, whatever they do', async () => {

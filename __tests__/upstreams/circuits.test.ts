@@ -28,6 +28,12 @@ function fail(circuit: Circuit): void {
   for (let i = 0; i < 2; i++) circuit.settle(circuit.admit(), false);
 }
 
+const counts = (closed: number, halfOpen: number, open: number) => ({
+  closed,
+  'half-open': halfOpen,
+  open,
+});
+
 function poolOf(...names: string[]): { pool: UpstreamPool; upstreams: readonly Upstream[] } {
   const pool = new UpstreamPool(
     names.map((name) => `http://${name}`),
@@ -108,6 +114,33 @@ describe('a thousand circuits', () => {
       circuit.settle(circuit.admit(), true);
     });
     expect(left).toBe(0);
+  });
+});
+
+describe('circuits that are counted', () => {
+  it('are told by their states, those of keys and of upstreams, as they are by now', () => {
+    const { circuits, clock } = aBreaker();
+    const { upstreams } = poolOf('a.test', 'b.test');
+    expect([circuits.counts, circuits.transitions]).toEqual([counts(0, 0, 0), counts(0, 0, 0)]);
+    circuits.ofKey('well');
+    fail(circuits.ofKey('ill'));
+    for (const upstream of upstreams) fail(circuits.ofUpstream(upstream));
+    expect([circuits.counts, circuits.transitions]).toEqual([counts(1, 0, 3), counts(0, 0, 3)]);
+    clock.advance(5_000);
+    expect([circuits.counts, circuits.transitions]).toEqual([counts(1, 3, 0), counts(0, 3, 3)]);
+    const probed = circuits.ofKey('ill');
+    probed.settle(probed.admit(), true);
+    expect([circuits.counts, circuits.transitions]).toEqual([counts(2, 2, 0), counts(1, 3, 3)]);
+  });
+
+  it('are those of upstreams that are still in use, and of keys that are remembered', () => {
+    const { circuits } = aBreaker();
+    const { pool, upstreams } = poolOf('a.test', 'b.test');
+    for (const upstream of upstreams) fail(circuits.ofUpstream(upstream));
+    pool.remove('http://a.test');
+    expect(circuits.counts).toEqual(counts(0, 0, 1));
+    for (let i = 0; i < 1_500; i++) circuits.ofKey(String(i));
+    expect(circuits.counts).toEqual(counts(1_000, 0, 1));
   });
 });
 

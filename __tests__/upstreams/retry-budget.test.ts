@@ -26,6 +26,17 @@ describe('RetryBudget', () => {
     expect(available(budget)).toBe(253);
   });
 
+  it('knows how many it would give, and gives no fewer for being asked', () => {
+    const clock = testClock();
+    const budget = new RetryBudget(0.3, 3, clock);
+    earn(budget, 8);
+    for (const left of [5, 4, 3, 2, 1, 0]) {
+      expect(budget.left).toBe(left);
+      budget.spend();
+    }
+    expect(budget.left).toBe(0);
+  });
+
   it('gives nothing for requests that pay nothing', () => {
     const budget = new RetryBudget(0, 0, testClock());
     earn(budget, 1_000);

@@ -8,6 +8,7 @@ import {
 } from '../exchange/exchange.js';
 import type { ResponseInit, UpstreamResponse } from '../exchange/upstream-response.js';
 import { callable, inspect, known, milliseconds, wholeNumber } from '../options.js';
+import type { BreakerGauge } from '../upstreams/breaker-metrics.js';
 import { type Circuit, circuitOpenError, REFUSED } from '../upstreams/circuit.js';
 import { type CircuitListener, Circuits } from '../upstreams/circuits.js';
 import { type FallbackHandler, fallbackOption } from '../upstreams/fallback-option.js';
@@ -61,7 +62,7 @@ export interface CircuitBreakerOptions {
 }
 
 /** A {@link circuitBreaker} in place. */
-export interface CircuitBreaker extends Handler {
+export interface CircuitBreaker extends Handler, BreakerGauge {
   /** Closes the connections to upstreams that its fallback named by URL. */
   close(): Promise<void>;
 }
@@ -97,7 +98,11 @@ export function circuitBreaker(options: CircuitBreakerOptions = {}): CircuitBrea
     if (instead !== undefined) exchange.onFailure(instead.handler);
     next?.();
   };
-  return Object.assign(handler, { close: async () => instead?.close() });
+  Object.defineProperties(handler, {
+    circuits: { get: () => policy.circuits.counts },
+    transitions: { get: () => policy.circuits.transitions },
+  });
+  return Object.assign(handler as CircuitBreaker, { close: async () => instead?.close() });
 }
 
 function policyOf(options: CircuitBreakerOptions): Policy {

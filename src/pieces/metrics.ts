@@ -13,6 +13,8 @@ import type { MetricLabel } from '../exchange/request-groups.js';
 import { RequestMetrics } from '../exchange/request-metrics.js';
 import { callable, inspect, known } from '../options.js';
 import { fail } from '../transport/deliver.js';
+import { type BreakerGauge, breakerFamilies } from '../upstreams/breaker-metrics.js';
+import { type BudgetGauge, budgetFamilies } from '../upstreams/budget-metrics.js';
 import { type LimitGauge, limitFamilies } from '../upstreams/limit-metrics.js';
 import type { UpstreamPool } from '../upstreams/pool.js';
 import { PoolMetrics } from '../upstreams/pool-metrics.js';
@@ -47,6 +49,18 @@ export interface MetricsOptions {
    * @default {}
    */
   readonly limits?: Readonly<Record<string, LimitGauge>> | undefined;
+  /**
+   * What `circuitBreaker()` has given, by name: how many circuits of each are in which state.
+   *
+   * @default {}
+   */
+  readonly breakers?: Readonly<Record<string, BreakerGauge>> | undefined;
+  /**
+   * What `retry()` has given, by name: how many retries the budget of each has left.
+   *
+   * @default {}
+   */
+  readonly budgets?: Readonly<Record<string, BudgetGauge>> | undefined;
   /** The clock, in milliseconds; for tests. */
   readonly now?: (() => number) | undefined;
 }
@@ -78,12 +92,25 @@ export function metrics(options: MetricsOptions = {}): Metrics {
     labels = {},
     pools = {},
     limits = {},
+    breakers = {},
+    budgets = {},
     now = () => performance.now(),
-  } = known('metrics', options, ['registry', 'buckets', 'labels', 'pools', 'limits', 'now']);
+  } = known('metrics', options, [
+    'registry',
+    'buckets',
+    'labels',
+    'pools',
+    'limits',
+    'breakers',
+    'budgets',
+    'now',
+  ]);
   checkRegistry(registry);
   checkLabels(labels);
   checkEntries('pools', pools, 'an UpstreamPool', 'eligible');
   checkEntries('limits', limits, 'a concurrencyLimit()', 'waiting');
+  checkEntries('breakers', breakers, 'a circuitBreaker()', 'circuits');
+  checkEntries('budgets', budgets, 'a retry()', 'retriesLeft');
   callable('metrics: now', now);
   const bounds = boundsOf(buckets);
 
@@ -96,6 +123,8 @@ export function metrics(options: MetricsOptions = {}): Metrics {
     ...tries.families,
     ...ofPools.families,
     ...limitFamilies(limits),
+    ...breakerFamilies(breakers),
+    ...budgetFamilies(budgets),
     eventLoop.family,
   ];
   const close = (): void => {

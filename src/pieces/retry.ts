@@ -3,6 +3,7 @@ import { type Exchange, exchangeOf, type Handler, type Send } from '../exchange/
 import { KeptUpload } from '../exchange/kept-upload.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
 import { callable, fraction, inspect, known, milliseconds, wholeNumber } from '../options.js';
+import type { BudgetGauge } from '../upstreams/budget-metrics.js';
 import { RetryBudget } from '../upstreams/retry-budget.js';
 import type { Upstream } from '../upstreams/upstream.js';
 
@@ -72,6 +73,9 @@ export interface RetryOptions {
   readonly random?: (() => number) | undefined;
 }
 
+/** A {@link retry} in place. */
+export interface Retry extends Handler, BudgetGauge {}
+
 interface RetryPolicy {
   readonly retries: number;
   readonly methods: ReadonlySet<string>;
@@ -90,7 +94,7 @@ interface RetryPolicy {
  * @example
  * app.use(loadBalancer({ upstreams }), retry({ retries: 2 }), proxyPass());
  */
-export function retry(options: RetryOptions = {}): Handler {
+export function retry(options: RetryOptions = {}): Retry {
   const policy = policyOf(options);
   const { bufferBodyBytes = 65_536 } = options;
   wholeNumber('retry: bufferBodyBytes', bufferBodyBytes);
@@ -98,12 +102,15 @@ export function retry(options: RetryOptions = {}): Handler {
   const tryAgain = (exchange: Exchange, send: Send): Promise<UpstreamResponse> =>
     sendWithRetries(exchange, send, policy);
 
-  return function retryMiddleware(req, res, next) {
+  const handler: Handler = function retryMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
     exchange.upload = new KeptUpload(bufferBodyBytes);
     exchange.around(tryAgain);
     next?.();
   };
+  return Object.defineProperty(handler, 'retriesLeft', {
+    get: () => policy.budget?.left ?? Number.POSITIVE_INFINITY,
+  }) as Retry;
 }
 
 function policyOf(options: RetryOptions): RetryPolicy {

@@ -1,3 +1,4 @@
+import type { CircuitCounts } from './breaker-metrics.js';
 import {
   Circuit,
   type CircuitChange,
@@ -6,6 +7,7 @@ import {
   type CircuitState,
 } from './circuit.js';
 import type { Upstream } from './upstream.js';
+import { WeakList } from './weak-list.js';
 
 /** Circuits of keys that are kept: clients may be able to choose the key. */
 const MAX_KEYS = 1_000;
@@ -23,15 +25,32 @@ export class Circuits implements CircuitObserver {
   readonly #settings: CircuitSettings;
   readonly #listener: CircuitListener | undefined;
   readonly #ofUpstreams = new WeakMap<Upstream, Circuit>();
+  /** The same, to be counted. */
+  readonly #listed = new WeakList<Circuit>();
   /** The one that was used last comes last. */
   readonly #ofKeys = new Map<string, Circuit>();
   /** All wait alike, so the one that opened first is due first. */
   readonly #open = new Set<Circuit>();
+  readonly #transitions = noCircuits();
   #timer: NodeJS.Timeout | undefined = undefined;
 
   constructor(settings: CircuitSettings, listener?: CircuitListener) {
     this.#settings = settings;
     this.#listener = listener;
+  }
+
+  /** How many are in each state now. */
+  get counts(): CircuitCounts {
+    if (this.#open.size > 0) this.#halfOpenDue();
+    const counts = noCircuits();
+    for (const { state } of this.#ofKeys.values()) counts[state] += 1;
+    for (const circuit of this.#listed) if (this.#isKept(circuit)) counts[circuit.state] += 1;
+    return counts;
+  }
+
+  /** How often one came into each state. */
+  get transitions(): CircuitCounts {
+    return { ...this.#transitions };
   }
 
   ofUpstream(upstream: Upstream): Circuit {
@@ -40,6 +59,7 @@ export class Circuits implements CircuitObserver {
     if (circuit === undefined) {
       circuit = new Circuit(upstream, this.#settings, this);
       this.#ofUpstreams.set(upstream, circuit);
+      this.#listed.add(circuit);
       upstream.addCircuit(circuit);
     }
     return circuit;
@@ -65,6 +85,7 @@ export class Circuits implements CircuitObserver {
     else this.#open.delete(circuit);
     this.#setTimer();
     if (!isKept) return;
+    this.#transitions[state] += 1;
     const change: CircuitChange = { state, previous, upstream, key, since, openedAt };
     upstream?.circuitsChanged(change);
     if (this.#listener !== undefined) tell(this.#listener, change);
@@ -121,6 +142,10 @@ export class Circuits implements CircuitObserver {
     this.#open.delete(circuit);
     this.#setTimer();
   }
+}
+
+function noCircuits(): Record<CircuitState, number> {
+  return { closed: 0, 'half-open': 0, open: 0 };
 }
 
 /** What a listener throws, now or later, becomes a warning of the process. */

@@ -29,6 +29,12 @@ export class RetryBudget {
     this.#earned += this.#ratio;
   }
 
+  /** How many there could be now. */
+  get left(): number {
+    this.#settle();
+    return Math.floor(this.#free) + Math.floor(this.#earned);
+  }
+
   /** Takes one retry out, if there is one. */
   spend(): boolean {
     this.#settle();
