@@ -13,6 +13,7 @@ import { load } from '../demo/load.js';
 import { backends, balanced } from '../demo/routes/balanced.js';
 import { type Demo, start } from '../demo/start.js';
 import { tour } from '../demo/tour.js';
+import { samplesOf } from './helpers/prometheus.js';
 import { closeAfter, serve } from './helpers/servers.js';
 import { eventually } from './helpers/settled.js';
 
@@ -230,6 +231,21 @@ describe('the demo', () => {
     });
   });
 
+  it('has metrics of all that it has: pools, breakers, limits, budgets', async () => {
+    await request(demo.third).post('/break');
+    for (let i = 0; i < 3; i++) await request(demo.gateway).get('/breaker');
+    await ask(demo.gateway, 3);
+    const { status, text } = await request(demo.gateway).get('/metrics');
+    expect(status).toBe(200);
+    const found = samplesOf(text);
+    const requests = 'method="GET",route="/breaker/*",status="503",outcome="completed"';
+    expect(found.get(`headrace_requests_total{${requests}}`)).toBe(3);
+    expect(found.get('headrace_pool_upstreams{pool="all three"}')).toBe(3);
+    expect(found.get('headrace_breaker_circuits{breaker="breaker",state="open"}')).toBe(1);
+    expect(found.get('headrace_limit_in_flight{limit="narrow"}')).toBe(0);
+    expect(found.get('headrace_retry_budget_left{budget="balanced"}')).toBeGreaterThanOrEqual(2);
+  });
+
   it('closes while a page is open', async () => {
     const events = await fetch(`${demo.gateway}/status?format=events`);
     await demo.close();
@@ -255,7 +271,7 @@ it('has a broken backend back once it is mended', async () => {
   const logged: string[] = [];
   const log = (line: string) => void logged.push(line);
   const urls = running.map(({ url }) => url);
-  const { url } = await serve(express().use(balanced(backends(urls, log, 50), log)));
+  const { url } = await serve(express().use(balanced(backends(urls, log, 50), log).router));
 
   await request(third).post('/break');
   await ask(url, 8);
@@ -274,7 +290,9 @@ it('has a broken backend back once it is mended', async () => {
 it('answers 502 once the backend of a running gateway is down', async () => {
   const upstream = await serve(backend('server'));
   const backends = { server: upstream.url, second: DOWN, third: 'http://127.0.0.1:2' };
-  const front = await serve(gateway(backends, () => {}));
+  const { app, close } = gateway(backends, () => {});
+  closeAfter(close);
+  const front = await serve(app);
   expect((await request(front.url).get('/proxy/user/1')).status).toBe(200);
   await new Promise((done) => upstream.server.close(done));
   expect((await request(front.url).get('/proxy/user/1')).status).toBe(502);
@@ -303,6 +321,7 @@ describe('npm run demo', () => {
     ];
     const [first] = text.match(/http:\S+/) ?? [];
     expect(first).toBe(`${front}/status`);
+    expect(text).toContain(`${front}/metrics\n`);
     const stops = tour({ gateway: front, forward, server, third });
     for (const { curl } of stops) expect(text).toContain(`\n${curl}\n`);
 

@@ -10,7 +10,7 @@ import { describe, expect, it } from '@jest/globals';
 import request from 'supertest';
 import { authority } from './helpers/certificates.js';
 import { rawClient, rawRequest } from './helpers/client.js';
-import { type CodeBlock, codeBlocks, type Run, run } from './helpers/docs.js';
+import { type CodeBlock, codeBlocks, type Run, read, run, runAlone } from './helpers/docs.js';
 import { echo as echoOverHttp2, http2Ask, http2Client, http2Upstream } from './helpers/http2.js';
 import { closeAfter, serve } from './helpers/servers.js';
 import { eventually } from './helpers/settled.js';
@@ -689,17 +689,21 @@ describe('the recipes of the README work', () => {
   });
 
   it('Closing gracefully', async () => {
+    const block = example('Closing gracefully');
+    const [, ofDemo = ''] = read('demo/close-on-signal.ts').split(/^(?=export function)/m);
+    expect(block.code).toContain(ofDemo.replace('export ', ''));
     const pending: (() => void)[] = [];
-    const { url, signal, backend } = await start('Closing gracefully', {
-      answer: (_req, res) => void pending.push(() => res.end('done')),
-    });
+    const backend = await upstream((_req, res) => void pending.push(() => res.end('done')));
+    const { url, child } = await runAlone(block, { 'localhost:3000': backend.host });
+    const ended = once(child, 'exit');
     const response = request(url).get('/').then();
     await backend.asked;
-    const closed = signal('SIGTERM');
+    child.kill('SIGTERM');
+    await refused(Number(new URL(url).port));
+    child.kill('SIGINT');
     pending[0]?.();
     expect((await response).text).toBe('done');
-    await closed;
-    await expect(fetch(url)).rejects.toThrow();
+    expect(await ended).toEqual([0, null]);
   });
 
   it('Moving from http-proxy-middleware', async () => {
@@ -754,6 +758,15 @@ function example(heading: string, index = 0): CodeBlock {
   const block = blocks.filter(({ headings }) => headings.at(-1) === heading)[index];
   if (block === undefined) throw new Error(`there is no code under "${heading}"`);
   return block;
+}
+
+/** Resolves once nothing listens on a port any more. */
+async function refused(port: number): Promise<void> {
+  for (;;) {
+    const client = await rawClient(port).catch(() => undefined);
+    if (client === undefined) return;
+    client.socket.destroy();
+  }
 }
 
 function ports(first: Backend, second: Backend): Record<string, string> {

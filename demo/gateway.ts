@@ -1,5 +1,6 @@
 import express, { type Express } from 'express';
 import {
+  metrics,
   proxyErrors,
   proxyPass,
   rewriteCookies,
@@ -20,8 +21,15 @@ export interface Backends {
   readonly third: string;
 }
 
+/** A gateway, to be served. */
+export interface Gateway {
+  readonly app: Express;
+  /** Ends what it has begun, once nothing is asked of it any more. */
+  close(): Promise<void>;
+}
+
 /** A gateway in front of three backends. */
-export function gateway({ server, second, third }: Backends, log: (line: string) => void): Express {
+export function gateway({ server, second, third }: Backends, log: (line: string) => void): Gateway {
   const app = express();
   app.disable('x-powered-by');
 
@@ -29,11 +37,18 @@ export function gateway({ server, second, third }: Backends, log: (line: string)
   const all = backends([server, second, third], log);
   const guarded = new UpstreamPool([third], { health: { passive: false } });
   const pools = { 'all three': all, 'behind the breaker': guarded };
-  app.use('/status', statusPage({ pools, title: 'The demo gateway', allowActions: true }));
+  const page = statusPage({ pools, title: 'The demo gateway', allowActions: true });
+  app.use('/status', page);
+  const { router: balancing, again } = balanced(all, log);
+  const { router: protecting, breaker, limit } = protections(server, guarded, log);
+  const budgets = { balanced: again };
+  const m = metrics({ pools, budgets, breakers: { breaker }, limits: { narrow: limit } });
+  app.get('/metrics', m.handler);
+  app.use(m);
 
   app.use(forwarding(server, log));
-  app.use(balanced(all, log));
-  app.use(protections(server, guarded, log));
+  app.use(balancing);
+  app.use(protecting);
   app.use(edits(server));
   app.use(fallThrough(server));
 
@@ -52,5 +67,12 @@ export function gateway({ server, second, third }: Backends, log: (line: string)
   app.use('/down', proxyPass('http://127.0.0.1:1'));
 
   app.use(proxyErrors({ log: (error, req) => log(`${req.method} ${req.url}: ${error.code}`) }));
-  return app;
+
+  return {
+    app,
+    close: async () => {
+      m.close();
+      await Promise.all([page.close(), all.close(), guarded.close()]);
+    },
+  };
 }

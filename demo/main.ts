@@ -1,3 +1,4 @@
+import { closeOnSignal } from './close-on-signal.js';
 import { load } from './load.js';
 import { start } from './start.js';
 import { tour } from './tour.js';
@@ -32,20 +33,15 @@ const { argv, env } = process;
 const isQuiet = argv.includes('--quiet') || env.npm_config_loglevel === 'warn';
 const readers = isQuiet ? undefined : load(demo.gateway);
 
-let stopping = false;
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(signal, () => {
-    // A terminal and npm both pass Ctrl+C on, so it comes twice.
-    if (stopping) return;
-    stopping = true;
-    console.log('stopping');
-    readers?.stop();
-    void demo.close();
-  });
-}
+closeOnSignal(async () => {
+  console.log('stopping');
+  readers?.stop();
+  await demo.close();
+});
 
 console.log(`
 the status page      ${demo.gateway}/status
+its metrics          ${demo.gateway}/metrics
 
 the gateway          ${demo.gateway}
 the forward proxy    ${demo.forward}

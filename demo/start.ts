@@ -26,7 +26,7 @@ export interface Demo extends Backends {
 
 /** Starts three backends, the gateway in front of them, and a forward proxy. */
 export async function start(ports: DemoPorts, log: (line: string) => void): Promise<Demo> {
-  const running: Running[] = [];
+  const running: Pick<Running, 'close'>[] = [];
   const close = async (): Promise<void> => {
     // The gateway goes first, so that what it is doing still finds its backends.
     for (const one of running.reverse()) await one.close();
@@ -39,7 +39,9 @@ export async function start(ports: DemoPorts, log: (line: string) => void): Prom
     const third = await listen(backend('third'), ports.third);
     running.push(third);
     const backends = { server: server.url, second: second.url, third: third.url };
-    const front = await listen(gateway(backends, log), ports.gateway);
+    const { app, close: closeGateway } = gateway(backends, log);
+    running.push({ close: closeGateway });
+    const front = await listen(app, ports.gateway);
     running.push(front);
     const proxy = await listen(forward(log), ports.forward);
     running.push(proxy);

@@ -1,8 +1,13 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { transformSync } from '@swc/core';
+import { build } from 'esbuild';
 import express from 'express';
 import * as headrace from 'headrace';
 import { closeAfter, serve } from './servers.js';
@@ -109,8 +114,7 @@ export interface Run {
  * what listens on 8080 listens on any free port until the test is over.
  */
 export async function run(block: CodeBlock, replacements: Record<string, string>): Promise<Run> {
-  let code = block.code.replaceAll('.listen(8080)', ".listen(0, '127.0.0.1', listening)");
-  for (const [from, to] of Object.entries(replacements)) code = code.replaceAll(from, to);
+  const code = replaced(block, 'listening', replacements);
 
   const app = express().set('env', 'test');
   const printed: string[] = [];
@@ -155,6 +159,40 @@ export async function run(block: CodeBlock, replacements: Record<string, string>
       await handlers.get(name)?.();
     },
   };
+}
+
+/** Runs a block that is whole in a process of its own, where it gets signals as they are. */
+export async function runAlone(
+  block: CodeBlock,
+  replacements: Record<string, string>,
+): Promise<{ readonly url: string; readonly child: ChildProcess }> {
+  const directory = await mkdtemp(join(tmpdir(), 'headrace-block-'));
+  closeAfter(() => rm(directory, { recursive: true }));
+  const outfile = join(directory, 'block.cjs');
+  const tell = '() => process.send?.((server.address() as { port: number }).port)';
+  await build({
+    stdin: { contents: replaced(block, tell, replacements), loader: 'ts', resolveDir: root },
+    outfile,
+    bundle: true,
+    platform: 'node',
+    alias: { headrace: join(root, 'src/index.ts') },
+  });
+  const child = fork(outfile, { stdio: 'inherit' });
+  closeAfter(() => child.kill('SIGKILL'));
+  const [port] = (await once(child, 'message')) as [number];
+  return { url: `http://127.0.0.1:${port}`, child };
+}
+
+/** The code of a block, with a free port in place of its own, and a listener for when it listens. */
+function replaced(
+  { code }: CodeBlock,
+  listening: string,
+  replacements: Record<string, string>,
+): string {
+  return Object.entries(replacements).reduce(
+    (text, [from, to]) => text.replaceAll(from, to),
+    code.replaceAll('.listen(8080)', `.listen(0, '127.0.0.1', ${listening})`),
+  );
 }
 
 const AsyncFunction = (async () => {}).constructor as new (

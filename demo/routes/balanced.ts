@@ -1,5 +1,5 @@
 import { type RequestHandler, Router } from 'express';
-import { exchangeOf, loadBalancer, proxyPass, retry, UpstreamPool } from 'headrace';
+import { exchangeOf, loadBalancer, proxyPass, type Retry, retry, UpstreamPool } from 'headrace';
 
 /** Backends that do the same work. */
 export function backends(
@@ -14,8 +14,14 @@ export function backends(
   return pool;
 }
 
+/** What is balanced, and what metrics can tell of it. */
+export interface Balanced {
+  readonly router: Router;
+  readonly again: Retry;
+}
+
 /** Requests that go to each backend in turn, and to another one where that fails. */
-export function balanced(pool: UpstreamPool, log: (line: string) => void): Router {
+export function balanced(pool: UpstreamPool, log: (line: string) => void): Balanced {
   const router = Router();
 
   router.get('/balanced/stats', (_req, res) => {
@@ -33,7 +39,8 @@ export function balanced(pool: UpstreamPool, log: (line: string) => void): Route
     });
     next();
   };
-  router.use('/balanced', logRetries, loadBalancer({ upstreams: pool }), retry(), proxyPass());
+  const again = retry();
+  router.use('/balanced', logRetries, loadBalancer({ upstreams: pool }), again, proxyPass());
 
-  return router;
+  return { router, again };
 }
