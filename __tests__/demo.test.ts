@@ -1,7 +1,6 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import express from 'express';
@@ -13,12 +12,15 @@ import { load } from '../demo/load.js';
 import { backends, balanced } from '../demo/routes/balanced.js';
 import { type Demo, start } from '../demo/start.js';
 import { tour } from '../demo/tour.js';
+import { runDemo } from './helpers/demo.js';
 import { samplesOf } from './helpers/prometheus.js';
 import { closeAfter, serve } from './helpers/servers.js';
 import { eventually } from './helpers/settled.js';
 
-const root = join(__dirname, '..');
 const DOWN = 'http://127.0.0.1:1';
+const FREE = Object.fromEntries(
+  ['GATEWAY', 'FORWARD', 'SERVER', 'SECOND', 'THIRD'].map((name) => [`DEMO_${name}_PORT`, '0']),
+);
 const ANY_PORTS = { server: 0, second: 0, third: 0, gateway: 0, forward: 0 };
 
 describe('the demo', () => {
@@ -300,7 +302,7 @@ it('answers 502 once the backend of a running gateway is down', async () => {
 
 describe('npm run demo', () => {
   it.each(['SIGTERM', 'SIGINT'] as const)('prints where it is, and ends on %s', async (signal) => {
-    const { child, output } = runDemo();
+    const { child, output } = runDemo('demo', FREE);
     const text = await output((all) => all.includes('Ctrl+C'));
     const places = [
       'gateway',
@@ -338,7 +340,7 @@ describe('npm run demo', () => {
 
   it('says which port is taken', async () => {
     const { port } = await serve(() => {});
-    const { child, output } = runDemo({ DEMO_GATEWAY_PORT: String(port) });
+    const { child, output } = runDemo('demo', { ...FREE, DEMO_GATEWAY_PORT: String(port) });
     const ended = once(child, 'close');
     const text = await output((all) => all.includes('DEMO_GATEWAY_PORT'));
     expect(text).toContain(`address already in use 127.0.0.1:${port}`);
@@ -363,52 +365,4 @@ function fetchLike(curl: string): RequestInit & { url: string } {
   const body = after('-d') ?? null;
   const method = after('-X') ?? (body === null ? 'GET' : 'POST');
   return { url: words.at(-1) ?? '', method, body, headers: { [name]: value } };
-}
-
-interface RunningDemo {
-  readonly child: ChildProcess;
-  /** Resolves with all output once it satisfies `condition`; rejects when the demo has ended first. */
-  output(condition: (all: string) => boolean): Promise<string>;
-}
-
-/** What a newcomer types, on free ports. */
-function runDemo(env: Record<string, string> = {}): RunningDemo {
-  const names = ['GATEWAY', 'FORWARD', 'SERVER', 'SECOND', 'THIRD'];
-  const free = Object.fromEntries(names.map((name) => [`DEMO_${name}_PORT`, '0']));
-  // A group of its own, so that nothing of it outlives the test.
-  const child = spawn('npm', ['run', 'demo', '--', '--quiet'], {
-    cwd: root,
-    env: { ...process.env, ...free, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    detached: true,
-  });
-  closeAfter(() => {
-    try {
-      process.kill(-(child.pid ?? 0), 'SIGKILL');
-    } catch {
-      // It has ended, as it should.
-    }
-  });
-  let all = '';
-  const checks = new Set<() => void>();
-  const note = (chunk: Buffer): void => {
-    all += chunk;
-    for (const check of checks) check();
-  };
-  child.stdout.on('data', note);
-  child.stderr.on('data', note);
-  return {
-    child,
-    output: (condition) =>
-      new Promise((resolve, reject) => {
-        const check = (): void => {
-          if (!condition(all)) return;
-          checks.delete(check);
-          resolve(all);
-        };
-        checks.add(check);
-        child.once('close', () => reject(new Error(`the demo has ended:\n${all}`)));
-        check();
-      }),
-  };
 }
