@@ -85,7 +85,7 @@ describeInBrowser('the status page in Chromium (needs apt-get install chromium)'
   it('shows a thousand upstreams, filters them by keyboard, and follows the list', async () => {
     const urls = Array.from({ length: 1_000 }, (_, i) => `http://upstream-${i}.example`);
     const pool = new UpstreamPool(urls, { health: { passive: false } });
-    const { page, complaints } = await open({ pools: { many: pool } });
+    const { page, complaints } = await open({ pools: { many: pool }, allowActions: true });
     const shown = page.locator('tbody tr:not([hidden])');
     await page.locator('tbody tr').last().waitFor();
     expect(await shown.count()).toBe(1_000);
@@ -98,6 +98,8 @@ describeInBrowser('the status page in Chromium (needs apt-get install chromium)'
     await page.locator('#troubled').check();
     await page.locator('tr[data-level=bad]').waitFor();
     expect(await shown.locator('th').allTextContents()).toEqual([urls[500]]);
+    const [leaving] = pool.upstreams as [Upstream];
+    leaving.inFlight += 1;
     pool.update([...urls.slice(500, 502), 'http://new.example']);
     await page.locator('#troubled').uncheck();
     await page.locator('tbody th', { hasText: 'new.example' }).waitFor();
@@ -105,7 +107,14 @@ describeInBrowser('the status page in Chromium (needs apt-get install chromium)'
       urls[500],
       urls[501],
       'http://new.example',
+      urls[0],
     ]);
+    const last = page.locator('tbody tr').last();
+    expect(await last.locator('.state').textContent()).toMatch(/^draining since \d/);
+    expect(await last.locator('button:disabled').count()).toBe(3);
+    expect(await page.locator('.sum dd').first().textContent()).toBe('2 of 3, 1 draining');
+    leaving.release();
+    await last.locator('th', { hasText: 'new.example' }).waitFor();
     expect(complaints).toEqual([]);
   });
 

@@ -182,6 +182,34 @@ describe('the state of an upstream', () => {
     expect(state()).toBe('unused off');
   });
 
+  it('is draining for one that was removed, until nothing is in flight there any more', () => {
+    const { pool, at, look, snapshot, frame } = sampled();
+    const leaving = at(0);
+    leaving.inFlight = 1;
+    look();
+    pool.remove('http://a');
+    pool.add('http://a');
+    look();
+    const states = () => {
+      return snapshot().upstreams.map(({ id, url, state }: never) => [id, url, state]);
+    };
+    expect(states()).toEqual([
+      ['http://b', 'http://b', 'up'],
+      ['http://a#2', 'http://a', 'up'],
+      ['http://a', 'http://a', 'draining'],
+    ]);
+    expect(frame().pools[0].order).toEqual(['http://b', 'http://a#2', 'http://a']);
+    expect(snapshot()).toMatchObject({ eligible: 2, of: 2, draining: 1, inFlight: 1 });
+    expect(snapshot().upstreams[2]).toMatchObject({ level: 'off', inFlight: 1 });
+    leaving.release();
+    look();
+    expect(states()).toEqual([
+      ['http://b', 'http://b', 'up'],
+      ['http://a#2', 'http://a', 'up'],
+    ]);
+    expect(snapshot()).toMatchObject({ draining: 0, inFlight: 0 });
+  });
+
   it('is told with the moment at which it came to be, seen or not', () => {
     const { at, look, snapshot } = sampled();
     const since = () => Date.parse(snapshot().upstreams[0].since);

@@ -260,10 +260,14 @@ describe('draining', () => {
     pool.give(second, a);
     pool.remove('http://a');
     expect([...a.bars]).toEqual(['draining']);
+    const { draining } = pool;
+    expect(draining).toEqual([a]);
     end(first);
     expect(told).toEqual([]);
+    expect(pool.draining).toBe(draining);
     end(second);
     expect(told).toEqual(['http://a']);
+    expect(pool.draining).toEqual([]);
   });
 
   it('happens at once where nothing is in flight', () => {

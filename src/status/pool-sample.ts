@@ -22,8 +22,9 @@ export class PoolSample {
     p99: new History(POINTS),
     inFlight: new History(POINTS),
   };
-  /** The list of the pool at the last look. It gets another one whenever it changes. */
+  /** The lists of the pool at the last look. It gets other ones whenever they change. */
   #list: readonly Upstream[] | undefined = undefined;
+  #leaving: readonly Upstream[] | undefined = undefined;
   #listChangedAt = -1;
   #samples: UpstreamSample[] = [];
   #report: PoolReport;
@@ -65,7 +66,9 @@ export class PoolSample {
   frame(look: number): string {
     const rows = this.#samples.filter((sample) => sample.hasChanged(look));
     const order =
-      this.#listChangedAt === look ? `,"order":${JSON.stringify(this.#list?.map(String))}` : '';
+      this.#listChangedAt === look
+        ? `,"order":${JSON.stringify(this.#samples.map(({ id }) => id))}`
+        : '';
     return `${this.#head()}${order},"upstreams":[${rows.map((one) => one.row(look)).join()}]}`;
   }
 
@@ -74,12 +77,17 @@ export class PoolSample {
   }
 
   #follow(look: number): void {
-    const { upstreams } = this.#pool;
-    if (upstreams === this.#list) return;
+    const { upstreams, draining } = this.#pool;
+    if (upstreams === this.#list && draining === this.#leaving) return;
     const known = new Map(this.#samples.map((sample) => [sample.upstream, sample]));
     this.#list = upstreams;
+    this.#leaving = draining;
     this.#listChangedAt = look;
-    this.#samples = upstreams.map((one) => known.get(one) ?? new UpstreamSample(one));
+    const all = [...upstreams, ...draining];
+    const ids = new Set(all.map((one) => known.get(one)?.id));
+    this.#samples = all.map((one) => {
+      return known.get(one) ?? new UpstreamSample(one, freeId(one.url, ids));
+    });
   }
 
   #measure(): PoolReport {
@@ -102,9 +110,18 @@ export class PoolSample {
     return {
       name: this.#name,
       eligible: this.#pool.eligible.length,
-      of: this.#samples.length,
+      of: this.#pool.upstreams.length,
+      draining: this.#pool.draining.length,
       ...trafficOf(this.#recent),
       ...sums,
     };
   }
+}
+
+/** A URL, or that with a number behind it, which none of the ids is; it becomes one of them. */
+function freeId(url: string, ids: Set<string | undefined>): string {
+  let id = url;
+  for (let i = 2; ids.has(id); i++) id = `${url}#${i}`;
+  ids.add(id);
+  return id;
 }

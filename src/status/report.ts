@@ -13,8 +13,8 @@ export type UpstreamState =
   | 'half-open'
   /** Its weight is 0. */
   | 'unused'
-  /** What stands against choosing it. */
-  | Exclude<Bar, 'draining'>;
+  /** What stands against choosing it; one that is draining is shown until it is gone. */
+  | Bar;
 
 /** How bad that is: what the page has a colour for. */
 export type Level = 'good' | 'warn' | 'bad' | 'off';
@@ -28,6 +28,7 @@ const LEVELS: Readonly<Record<UpstreamState, Level>> = {
   ejected: 'bad',
   unhealthy: 'bad',
   held: 'off',
+  draining: 'off',
   unused: 'off',
 };
 
@@ -54,6 +55,8 @@ interface Traffic {
 
 /** What the page tells of an upstream. */
 export interface UpstreamReport extends Traffic {
+  /** Its URL, with a number behind it where an earlier one of that URL is still draining. */
+  readonly id: string;
   readonly url: string;
   readonly weight: number;
   readonly priority: number;
@@ -71,11 +74,14 @@ export interface PoolReport extends Traffic {
   /** How many upstreams may be chosen, of how many. */
   readonly eligible: number;
   readonly of: number;
+  /** How many were removed and still have something in flight. */
+  readonly draining: number;
 }
 
 /** How an upstream is, given the share of its tries that fail. */
 export function stateOf(upstream: Upstream, errorRatio: number): UpstreamState {
   const { bars, weight, usable } = upstream;
+  if (bars.has('draining')) return 'draining';
   if (bars.has('held')) return 'held';
   if (bars.has('unhealthy')) return 'unhealthy';
   if (bars.has('ejected')) return 'ejected';

@@ -34,8 +34,8 @@ function connect() {
     for (const pool of snapshot.pools) {
       const view = pools.get(pool.name) ?? addPool(pool.name);
       view.history = pool.history;
-      arrange(view, pool.upstreams.map(({ url }) => url));
-      for (const upstream of pool.upstreams) view.rows.get(upstream.url).history = upstream.history;
+      arrange(view, pool.upstreams.map(({ id }) => id));
+      for (const upstream of pool.upstreams) view.rows.get(upstream.id).history = upstream.history;
       fill(view, pool);
       drawPool(view);
       for (const row of view.rows.values()) if (row.isSeen) drawRow(row);
@@ -95,51 +95,48 @@ function addPool(name) {
 }
 
 /** Makes the rows those of the list, in its order. */
-function arrange(view, urls) {
-  const wanted = new Set(urls);
-  for (const [url, row] of view.rows) {
-    if (!wanted.has(url)) {
+function arrange(view, ids) {
+  const wanted = new Set(ids);
+  for (const [id, row] of view.rows) {
+    if (!wanted.has(id)) {
       sight.unobserve(row.tr);
       row.tr.remove();
-      view.rows.delete(url);
+      view.rows.delete(id);
     }
   }
   let before = view.body.firstElementChild;
-  for (const url of urls) {
-    const row = view.rows.get(url) ?? addRow(view, url);
+  for (const id of ids) {
+    const row = view.rows.get(id) ?? addRow(view, id);
     if (row.tr === before) before = before.nextElementSibling;
     else view.body.insertBefore(row.tr, before);
   }
 }
 
-function addRow(view, url) {
+function addRow(view, id) {
   const tr = byId('upstream').content.firstElementChild.cloneNode(true);
   const cells = {};
   for (const cell of tr.children) cells[cell.className] = cell;
-  cells.url.textContent = url;
-  cells.url.title = url;
-  const row = { tr, cells, pool: view.name, report: { url }, isSeen: false, history: { requestsPerSecond: [], errorsPerSecond: [] } };
+  const row = { tr, cells, pool: view.name, report: {}, isSeen: false, history: { requestsPerSecond: [], errorsPerSecond: [] } };
   row.buttons = [...tr.querySelectorAll('button')];
   for (const button of row.buttons) {
-    const { action } = button.dataset;
-    button.setAttribute('aria-label', action + ' ' + url);
-    button.addEventListener('click', () => act(action, row));
+    button.addEventListener('click', () => act(button.dataset.action, row));
   }
   tr.row = row;
-  view.rows.set(url, row);
+  view.rows.set(id, row);
   sight.observe(tr);
   return row;
 }
 
 function fill(view, pool) {
-  sum(view, 'eligible', pool.eligible + ' of ' + pool.of);
+  const leaving = pool.draining === 0 ? '' : ', ' + pool.draining + ' draining';
+  sum(view, 'eligible', pool.eligible + ' of ' + pool.of + leaving);
   sum(view, 'requests/s', number(pool.requestsPerSecond));
   sum(view, 'errors', percent(pool.errorRatio));
   for (const q of ['p50', 'p95', 'p99']) sum(view, q, time(pool.latencyMs[q]));
   sum(view, 'in flight', number(pool.inFlight));
   sum(view, 'retries', number(pool.retries));
   sum(view, 'sent / received', size(pool.bytesSent) + ' / ' + size(pool.bytesReceived));
-  for (const report of pool.upstreams) fillRow(view.rows.get(report.url), report);
+  for (const report of pool.upstreams) fillRow(view.rows.get(report.id), report);
 }
 
 function sum(view, name, text) {
@@ -156,9 +153,17 @@ function sum(view, name, text) {
   set(value, text);
 }
 
+/** The name of a row, which stays as it is. */
+function name(row, url) {
+  row.cells.url.textContent = url;
+  row.cells.url.title = url;
+  for (const button of row.buttons) button.setAttribute('aria-label', button.dataset.action + ' ' + url);
+}
+
 function fillRow(row, report) {
   const { tr, cells } = row;
   const before = row.report.state;
+  if (before === undefined) name(row, report.url);
   row.report = report;
   tr.dataset.level = report.level;
   if (before !== undefined && before !== report.state) say(report.url + ' is ' + report.state);
@@ -172,10 +177,12 @@ function fillRow(row, report) {
   set(cells.flying, number(report.inFlight));
   set(cells.retries, number(report.retries));
   set(cells.bytes, size(report.bytesSent) + ' / ' + size(report.bytesReceived));
-  const isOut = report.bars.includes('held') || report.bars.includes('ejected');
+  const isLeaving = report.state === 'draining';
+  const isHeld = report.bars.includes('held');
+  const isOut = isHeld || report.bars.includes('ejected');
   const focused = document.activeElement;
   for (const button of row.buttons) {
-    button.disabled = button.dataset.action === 'resume' ? !isOut : report.bars.includes('held');
+    button.disabled = isLeaving || (button.dataset.action === 'resume' ? !isOut : isHeld);
   }
   // Whoever goes by keyboard goes on from what can be pressed next.
   if (row.buttons.some((button) => button === focused && button.disabled)) {

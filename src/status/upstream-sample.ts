@@ -11,6 +11,8 @@ const POINTS = 60;
 /** What is remembered of one upstream between two looks at it. */
 export class UpstreamSample {
   readonly upstream: Upstream;
+  /** What tells it apart from the others of its pool. */
+  readonly id: string;
   readonly #recent: Recent;
   readonly #buckets: Uint32Array;
   readonly #requestsPerSecond = new History(POINTS);
@@ -28,8 +30,9 @@ export class UpstreamSample {
   #rowOf = -1;
   #changedAt = -1;
 
-  constructor(upstream: Upstream) {
+  constructor(upstream: Upstream, id = upstream.url) {
     this.upstream = upstream;
+    this.id = id;
     this.#buckets = Uint32Array.from(upstream.latency.counts);
     this.#recent = new Recent(this.#buckets.length);
     this.#requests = upstream.requests;
@@ -116,11 +119,12 @@ export class UpstreamSample {
   }
 
   #report(): UpstreamReport {
-    const { upstream } = this;
+    const { upstream, id } = this;
     const { url, weight, priority, bars, circuit } = upstream;
     const { inFlight, requests, retries, bytesSent, bytesReceived } = upstream;
     const state = this.#state;
     return {
+      id,
       url,
       weight,
       priority,

@@ -14,6 +14,7 @@ import {
   parseList,
   refusalOf,
 } from './list.js';
+import { ListedSet } from './listed-set.js';
 import { PassiveHealth } from './passive-health.js';
 import { PoolEvents } from './pool-events.js';
 import {
@@ -43,7 +44,7 @@ export class UpstreamPool {
   readonly #events = new PoolEvents();
   readonly #observer: UpstreamObserver;
   readonly #stopFollowing: (() => void) | undefined;
-  readonly #draining = new Set<Upstream>();
+  readonly #draining = new ListedSet<Upstream>();
 
   #upstreams: readonly Upstream[] = [];
   #closed = false;
@@ -94,6 +95,11 @@ export class UpstreamPool {
   /** Every upstream, in the order given; those that are draining are no longer among them. */
   get upstreams(): readonly Upstream[] {
     return this.#upstreams;
+  }
+
+  /** Those that were removed, and still have requests or tunnels in flight; the same array while nothing changes. */
+  get draining(): readonly Upstream[] {
+    return this.#draining.list;
   }
 
   /** The upstreams that may be chosen now. */
@@ -221,8 +227,7 @@ export class UpstreamPool {
     this.#stopFollowing?.();
     this.#passive?.close();
     this.#active?.close();
-    const all = [...this.#upstreams, ...this.#draining];
-    await Promise.all(all.map((upstream) => upstream.close()));
+    await Promise.all([...this.#upstreams, ...this.draining].map((upstream) => upstream.close()));
   }
 
   #find(url: string): Upstream | undefined {
@@ -232,19 +237,18 @@ export class UpstreamPool {
   #replace(next: readonly Upstream[]): void {
     const before = new Set(this.#upstreams);
     const after = new Set(next);
-    const first = before.size === 0;
     this.#upstreams = next;
     this.#eligible = undefined;
-    for (const upstream of after) if (!before.has(upstream)) this.#enter(upstream, first);
+    for (const upstream of after) if (!before.has(upstream)) this.#enter(upstream, !before.size);
     for (const upstream of before) if (!after.has(upstream)) this.#leave(upstream);
     this.#changed();
   }
 
   /** A newcomer starts slowly, unless all are new. */
-  #enter(upstream: Upstream, first: boolean): void {
+  #enter(upstream: Upstream, isFirst: boolean): void {
     upstream.observer = this.#observer;
     this.#active?.watch(upstream);
-    if (!first) this.#slowStart?.begin(upstream);
+    if (!isFirst) this.#slowStart?.begin(upstream);
   }
 
   #leave(upstream: Upstream): void {
