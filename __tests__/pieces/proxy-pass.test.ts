@@ -2,11 +2,14 @@ import { once } from 'node:events';
 import { describe, expect, it } from '@jest/globals';
 import type { RequestHandler } from 'express';
 import {
+  type Around,
+  circuitBreaker,
   exchangeOf,
   type Handler,
   type ProxyPass,
   proxyErrors,
   proxyPass,
+  type Send,
   Upstream,
   UpstreamPool,
   UpstreamResponse,
@@ -318,6 +321,28 @@ describe('proxyPass', () => {
     expect(await errorOf(proxyPass)).toBe(
       'TypeError: proxyPass: it was given a request. Mount what it returns: app.use(proxyPass(…))',
     );
+  });
+});
+
+describe('a wrapper around the call', () => {
+  it.each<[what: string, wrapper: unknown, received: string]>([
+    ['forgets to return', (_: unknown, send: Send) => void send(), 'undefined'],
+    ['resolves with nothing', async (_: unknown, send: Send) => void (await send()), 'undefined'],
+    ['returns null', () => null, 'null'],
+    ['returns what is no response', () => ({ status: 200 }), 'an object ["status"]'],
+  ])('that %s fails its own request, and says so: 500', async (_, wrapper, received) => {
+    const upstream = await serve((_req, res) => res.end('from upstream'));
+    const wrap: Handler = (req, res, next) => {
+      exchangeOf(req, res).around(wrapper as Around);
+      next?.();
+    };
+    const message = `exchange.around(): a wrapper must return a response, such as that of send(), received ${received}`;
+    const pass = proxyPass(upstream.url);
+    for (const outside of [[], [circuitBreaker()]]) {
+      expect(await errorOf([...outside, wrap, pass])).toBe(`TypeError: ${message}`);
+    }
+    // Nothing is left open that it would wait for.
+    await pass.close();
   });
 });
 

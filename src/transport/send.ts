@@ -1,6 +1,7 @@
 import { NoTargetError } from '../exchange/errors.js';
 import type { Around, Exchange, Send } from '../exchange/exchange.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
+import { inspect } from '../options.js';
 import { connectionsTo } from './connections.js';
 import { outgoingRequest } from './request.js';
 import type { TransportSettings } from './settings.js';
@@ -18,23 +19,40 @@ export function send(
   const { wrappers } = exchange;
   const innermost = wrappers.length - 1;
   if (innermost < 0) return once === undefined ? sendOnce(exchange, settings) : once();
-  let call = once ?? (() => sendOnce(exchange, settings));
+  let call: Send = () => lent(once === undefined ? sendOnce(exchange, settings) : once());
   for (let i = innermost; i > 0; i--) call = wrapped(wrappers[i] as Around, exchange, call);
   return run(wrappers[0] as Around, exchange, call);
 }
 
 function wrapped(wrapper: Around, exchange: Exchange, inner: Send): Send {
-  return () => run(wrapper, exchange, inner);
+  return () => lent(run(wrapper, exchange, inner));
 }
 
 /** A wrapper that throws at once rejects like one that throws later. */
 function run(wrapper: Around, exchange: Exchange, inner: Send): Promise<UpstreamResponse> {
   try {
-    // Costs nothing where it is a promise already; what users write may return a response as it is.
-    return Promise.resolve(wrapper(exchange, inner));
+    return Promise.resolve(wrapper(exchange, inner)).then(checked);
   } catch (error) {
     return Promise.reject(error);
   }
+}
+
+/** A wrapper that drops what it was given must not bring the process down when that fails. */
+function lent(pending: Promise<UpstreamResponse>): Promise<UpstreamResponse> {
+  pending.catch(ignore);
+  return pending;
+}
+
+function ignore(): void {}
+
+/** It is easily forgotten to return what `send()` gives; whoever is further out must not trip over that. */
+function checked(response: unknown): UpstreamResponse {
+  if (typeof response === 'object' && response !== null && 'relayTo' in response) {
+    return response as UpstreamResponse;
+  }
+  throw new TypeError(
+    `exchange.around(): a wrapper must return a response, such as that of send(), received ${inspect(response)}`,
+  );
 }
 
 /** One try: resolves at the head of the response. */
