@@ -33,8 +33,9 @@ beforeAll(async () => {
 });
 
 /** A server that asks for certificates, and shows whom they belong to. */
-async function secured(options?: ClientCertificateOptions, http2 = false) {
-  const app = appOf('connect', authenticate(clientCertificate(options)), show, proxyErrors());
+async function secured(options?: ClientCertificateOptions, http2 = false, optional = false) {
+  const gatekeeper = authenticate(clientCertificate(options), { optional });
+  const app = appOf('connect', gatekeeper, show, proxyErrors());
   const tls = { ...server, ca: ca.cert, requestCert: true, rejectUnauthorized: false };
   const gate = http2 ? createSecureServer(tls, app as never) : createServer(tls, app);
   return { port: await listen(gate as ReturnType<typeof createServer>), server: gate };
@@ -69,6 +70,14 @@ describe('clientCertificate', () => {
     });
     const none = await ask(port);
     expect([none.status, none.challenge]).toEqual([401, 'ClientCertificate realm="gateway"']);
+    expect((await ask(port, stranger)).status).toBe(401);
+  });
+
+  it('where it is optional, lets those pass who show none, and not those who show a bad one', async () => {
+    const { port } = await secured(undefined, false, true);
+    const nobody = await ask(port);
+    expect([nobody.status, JSON.parse(nobody.body).identity]).toEqual([200, undefined]);
+    expect(JSON.parse((await ask(port, ada)).body).identity).toMatchObject({ subject: 'ada' });
     expect((await ask(port, stranger)).status).toBe(401);
   });
 

@@ -3,8 +3,10 @@ import { once } from 'node:events';
 import { promisify } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import {
+  apiKey,
   attach,
   authenticate,
+  authorize,
   basicAuth,
   bearerJwt,
   exchangeOf,
@@ -56,6 +58,7 @@ describe('authenticate', () => {
     ],
     [[users, { lgo: 1 }], 'authenticate: unknown option "lgo", did you mean "log"?'],
     [[users, { log: 1 }], 'authenticate: log must be a function, received 1'],
+    [[users, { optional: 'yes' }], 'authenticate: optional must be true or false, received "yes"'],
     [[users, { logWindowMs: 0 }], 'authenticate: logWindowMs must be a whole number from 1 to'],
     [[{ rawHeaders: [] }], 'authenticate: it was given a request'],
   ])('refuses %j', (rest, message) => {
@@ -255,6 +258,150 @@ describe('authenticate', () => {
     await rawRequest(port, request('GET /', [basic('ada', 'lovelace')]));
     const { lines } = onlyRequest(upstream);
     expect(lines('authorization')).toEqual([basic('gate', 'way').slice('Authorization: '.length)]);
+  });
+});
+
+describe('where it is optional', () => {
+  const { token, jwk } = issuer();
+  const tokens = bearerJwt({ keys: [jwk], algorithms: ['ES256'], now: () => NOW });
+  const lookup = { b493d48364afe44d11c0165cf470a4164d1e2609911ef998be868d46ade3de4e: 'billing' };
+  const own = answers(undefined, 'own');
+
+  it.each<[string, Verifier, right: () => Promise<string>, subject: string, wrong: string]>([
+    ['password', users, async () => basic('ada', 'lovelace'), 'ada', basic('ada', 'byron')],
+    ['token', tokens, async () => bearer(await token()), 'ada', bearer('a.b.c')],
+    ['key', apiKey({ lookup }), async () => 'X-API-Key: banana', 'billing', 'X-API-Key: apple'],
+  ])(
+    'lets those pass who bring no %s, as nobody, and not those with a wrong one',
+    async (...args) => {
+      const [, verifier, right, subject, wrong] = args;
+      const { get, pass } = await guarded([own, verifier, { optional: true }]);
+      expect((await pass()).identity).toBeUndefined();
+      expect((await pass(await right())).identity).toMatchObject({ subject });
+      const { status, header } = await get(wrong);
+      expect([status, header('www-authenticate')]).toEqual([401, expect.stringContaining('own')]);
+    },
+  );
+
+  it('takes a key in the query that is wrong or there twice for wrong', async () => {
+    const keys = authenticate(apiKey({ lookup, query: 'key' }), { optional: true });
+    const { port } = await gateway('connect', keys, show, proxyErrors());
+    const ask = async (path: string) => (await rawRequest(port, request(`GET ${path}`))).status;
+    expect(await ask('/?kez=apple')).toBe(200);
+    expect(await ask('/?key=banana')).toBe(200);
+    expect(await ask('/?key=apple')).toBe(401);
+    expect(await ask('/?key=')).toBe(401);
+    expect(await ask('/?key=banana&key=banana')).toBe(401);
+  });
+
+  it.each(['Bearer', 'bearer ', 'Bearer\tx', 'Bearer,', 'Bearer  ', 'Basic', 'BASIC "', 'Basic ,'])(
+    'refuses credentials that are no more than %j',
+    async (value) => {
+      const { get } = await guarded([tokens, users, { optional: true }]);
+      expect((await get(`Authorization: ${value}`)).status).toBe(401);
+    },
+  );
+
+  it.each(['Negotiate abc', 'Bearers abc', 'Basic-2 abc', ''])(
+    'leaves credentials to the upstream that are for none of the verifiers: %j',
+    async (value) => {
+      const { pass } = await guarded([tokens, users, { optional: true }]);
+      const { identity: who, headers } = await pass(`Authorization: ${value}`);
+      expect([who, headers.authorization]).toEqual([undefined, value]);
+    },
+  );
+
+  it('lets nobody pass while a verifier cannot tell', async () => {
+    for (const verifiers of [
+      [broken(), own],
+      [own, broken()],
+      [own, answers(true as never)],
+    ]) {
+      const { get, errors } = await guarded([...verifiers, { optional: true }]);
+      expect((await get()).status).toBe(503);
+      expect(errors).toMatchObject([{ code: 'ERR_PROXY_AUTH_UNAVAILABLE' }]);
+    }
+  });
+
+  it('refuses whatever a verifier gives for a reason', async () => {
+    for (const refused of [undefined, null, false, '']) {
+      const { get } = await guarded([
+        answers({ refused } as unknown as Verdict),
+        { optional: true },
+      ]);
+      expect((await get()).status).toBe(401);
+    }
+  });
+
+  it('keeps no identity that something before it made up, and tells the log nothing', async () => {
+    const logged: Refusals[] = [];
+    const { port } = await gateway(
+      'node:http',
+      (req, res, next) => {
+        exchangeOf(req, res).identity = identity;
+        next();
+      },
+      authenticate(users, { optional: true, log: (refusals) => void logged.push(refusals) }),
+      show,
+    );
+    const { status, body } = await rawRequest(port, request('GET /'));
+    expect([status, JSON.parse(body).identity, logged]).toEqual([200, undefined, []]);
+  });
+
+  it('leaves it to a policy what nobody may do', async () => {
+    const policy = authorize({
+      allow: [{ path: '/public/**' }, { path: '/own/**', claims: {} }, { path: '/open/**' }],
+      deny: [{ path: '/open/**', claims: { sub: 'mallory' } }],
+    });
+    const gate = authenticate(users, { optional: true });
+    const { port } = await gateway('express 5', gate, policy, show, proxyErrors());
+    const ask = async (path: string, ...lines: string[]) =>
+      (await rawRequest(port, request(`GET ${path}`, lines))).status;
+    const ada = basic('ada', 'lovelace');
+    expect([await ask('/public/a'), await ask('/public/a', ada)]).toEqual([200, 200]);
+    expect([await ask('/own/a'), await ask('/own/a', ada)]).toEqual([403, 200]);
+    expect([await ask('/open/a'), await ask('/open/a', ada)]).toEqual([403, 200]);
+    expect(await ask('/public/a', basic('ada', 'byron'))).toBe(401);
+  });
+
+  it('goes by Proxy-Authorization at a forward proxy', async () => {
+    const gate = authenticate(users, { optional: true });
+    const { port } = await gateway('connect', gate, show, proxyErrors());
+    const ask = async (...lines: string[]) =>
+      (await rawRequest(port, request('GET http://origin.example/a', lines))).status;
+    expect(await ask()).toBe(200);
+    expect(await ask(basic('ada', 'byron'))).toBe(200);
+    expect(await ask(`Proxy-${basic('ada', 'byron')}`)).toBe(407);
+  });
+
+  it('opens a WebSocket for nobody, and not for wrong credentials', async () => {
+    const { server: backend, url } = await serve(() => {});
+    const sockets = new WebSocketServer({ server: backend });
+    sockets.on('connection', (socket, { url: path }) => socket.send(String(path)));
+    closeAfter(() => sockets.close());
+    const pass = proxyPass(url);
+    closeAfter(() => pass.close());
+    const policy = authorize({ allow: [{ path: '/public' }, { claims: {} }] });
+    const gate = authenticate(tokens, { optional: true });
+    const app = appOf('express 5', gate, policy, pass, proxyErrors());
+    const { server, port } = await serve(app);
+    const attached = attach(server, app);
+    closeAfter(() => attached.close());
+    const open = async (path: string, authorization?: string) => {
+      const headers = authorization === undefined ? {} : { authorization };
+      const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, { headers });
+      socket.on('error', () => {});
+      closeAfter(() => socket.terminate());
+      const [answer] = await Promise.race([
+        once(socket, 'message').then(([message]) => [String(message)]),
+        once(socket, 'unexpected-response').then(([, response]) => [response.statusCode]),
+      ]);
+      return answer;
+    };
+    expect(await open('/public')).toBe('/public');
+    expect(await open('/own')).toBe(403);
+    expect(await open('/own', `Bearer ${await token()}`)).toBe('/own');
+    expect(await open('/public', 'Bearer a.b.c')).toBe(401);
   });
 });
 

@@ -159,6 +159,27 @@ describe('authorize', () => {
     expect(await ask('GET /own', as({}))).toBe('NOT_ALLOWED');
   });
 
+  it('denies nobody what it denies to some: they could be one of these', async () => {
+    const ask = await guarded({
+      allow: [everywhere],
+      deny: [
+        { path: '/a', claims: { banned: true } },
+        { path: '/b', claims: {} },
+        { path: '/c', when: ({ identity }) => identity?.claims.banned === true },
+      ],
+    });
+    const answers = async (...who: string[]) => [
+      await ask('GET /a', ...who),
+      await ask('GET /b', ...who),
+      await ask('GET /c', ...who),
+      await ask('GET /d', ...who),
+    ];
+
+    expect(await answers()).toEqual(['DENIED', 'DENIED', 200, 200]);
+    expect(await answers(as({}))).toEqual([200, 'DENIED', 200, 200]);
+    expect(await answers(as({ banned: true }))).toEqual(['DENIED', 'DENIED', 'DENIED', 200]);
+  });
+
   it('knows the host that the client asks for, without port and in any case', async () => {
     const rules = (kind: string) => [{ path: `/${kind}`, host: ['app.example', '*.shop.example'] }];
     const options = { allow: [...rules('in'), { path: '/out' }], deny: rules('out'), trust: true };

@@ -12,14 +12,22 @@ export function isForProxy({ method, url = '', headers }: IncomingMessage): bool
   return url.charCodeAt(0) !== 0x2f && /^https?:\/\//i.test(url);
 }
 
-/** What follows the name of a scheme in `Authorization`, or `Proxy-Authorization`; names in lower case. */
+/** What may follow in the name of a longer scheme. */
+const NAME_GOES_ON = /[\w!#$%&'*+.^`|~-]/;
+
+/**
+ * What follows the name of a scheme in `Authorization`, or `Proxy-Authorization`; names in lower case. Where the
+ * name stands alone, or something else than spaces follows it, that is nothing, and wrong: `''`.
+ */
 export function credentialsOf(exchange: Exchange, scheme: string): string | undefined {
   const value = isForProxy(exchange.req)
     ? exchange.req.headers['proxy-authorization']
     : fieldOf(exchange, 'authorization');
-  if (value === undefined || value.charCodeAt(scheme.length) !== 0x20) return undefined;
-  if (value.slice(0, scheme.length).toLowerCase() !== scheme) return undefined;
-  return value.slice(scheme.length + 1).trim();
+  if (value === undefined) return undefined;
+  const { length } = scheme;
+  if (value.slice(0, length).toLowerCase() !== scheme) return undefined;
+  if (value.charCodeAt(length) === 0x20) return value.slice(length + 1).trim();
+  return NAME_GOES_ON.test(value.charAt(length)) ? undefined : '';
 }
 
 /** A field as it would be sent on: what the client names in `Connection` is not there. */

@@ -5,11 +5,17 @@ import type { Identity } from '../exchange/identity.js';
 import { isForProxy } from '../identity/credentials.js';
 import { RefusalLog, type Refusals } from '../identity/refusal-log.js';
 import type { Verdict, Verifier } from '../identity/verifier.js';
-import { callable, inspect, known, milliseconds, refuseRequest } from '../options.js';
+import { callable, flag, inspect, known, milliseconds, refuseRequest } from '../options.js';
 import { fail } from '../transport/deliver.js';
 
 /** Options for {@link authenticate}. */
 export interface AuthenticateOptions {
+  /**
+   * Whether those pass who bring no credentials at all, with no identity. Wrong ones are refused all the same.
+   *
+   * @default false
+   */
+  readonly optional?: boolean | undefined;
   /** Is told why clients are refused: of each reason at once, and then once a window, with how many. */
   readonly log?: ((refusals: Refusals) => void) | undefined;
   /**
@@ -42,7 +48,7 @@ export function authenticate(...rest: readonly (Verifier | AuthenticateOptions)[
   const hasOptions = typeof last === 'object' && last !== null && !('verify' in last);
   const verifiers = (hasOptions ? rest.slice(0, -1) : rest) as readonly Verifier[];
   checkVerifiers(verifiers);
-  const gate = new Gate(verifiers, refusalLog(hasOptions ? last : {}));
+  const gate = new Gate(verifiers, gateSettings(hasOptions ? last : {}));
 
   return function authenticateMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
@@ -63,16 +69,23 @@ function checkVerifiers(verifiers: readonly Verifier[]): void {
   }
 }
 
-function refusalLog(options: AuthenticateOptions): RefusalLog | undefined {
+interface GateSettings {
+  readonly optional: boolean;
+  readonly log: RefusalLog | undefined;
+}
+
+function gateSettings(options: AuthenticateOptions): GateSettings {
   const {
+    optional = false,
     log,
     logWindowMs = 60_000,
     now = () => performance.now(),
-  } = known('authenticate', options, ['log', 'logWindowMs', 'now']);
+  } = known('authenticate', options, ['optional', 'log', 'logWindowMs', 'now']);
+  flag('authenticate: optional', optional);
   if (log !== undefined) callable('authenticate: log', log);
   milliseconds('authenticate: logWindowMs', logWindowMs);
   callable('authenticate: now', now);
-  return log && new RefusalLog(log, logWindowMs, now);
+  return { optional, log: log && new RefusalLog(log, logWindowMs, now) };
 }
 
 /** What the verifiers have found so far that is no identity. */
@@ -85,10 +98,12 @@ interface Findings {
 
 class Gate {
   readonly #verifiers: readonly Verifier[];
+  readonly #optional: boolean;
   readonly #log: RefusalLog | undefined;
 
-  constructor(verifiers: readonly Verifier[], log: RefusalLog | undefined) {
+  constructor(verifiers: readonly Verifier[], { optional, log }: GateSettings) {
     this.#verifiers = verifiers;
+    this.#optional = optional;
     this.#log = log;
   }
 
@@ -104,7 +119,10 @@ class Gate {
         found.failure ??= { cause };
       }
     }
-    this.#refuse(exchange, next, found);
+    // By the length: a refusal is one whatever it gives for a reason.
+    const isNobody = found.failure === undefined && found.refused.length === 0;
+    if (isNobody && this.#optional) next?.();
+    else this.#refuse(exchange, next, found);
   }
 
   #wait(

@@ -22,7 +22,10 @@ export interface AccessRule {
   readonly path?: string | readonly string[];
   /** Methods. `GET` stands for `HEAD` as well. */
   readonly methods?: readonly string[];
-  /** Claims of the identity. A claim that is a list needs one element that fits; `{}` is any identity. */
+  /**
+   * Claims of the identity. A claim that is a list needs one element that fits; `{}` is any identity. Nobody
+   * has no claims to show, which counts against them in rules that deny as well.
+   */
   readonly claims?: Readonly<Record<string, ClaimCondition>>;
   /** Hosts that the client asks for: `example.com`, `*.example.com`. */
   readonly host?: string | readonly string[];
@@ -70,7 +73,7 @@ export class CompiledRule {
     const denies = kind === 'deny';
     this.#tests = [
       methods === undefined ? undefined : methodTest(`${at}.methods`, methods),
-      claims === undefined ? undefined : claimsTest(`${at}.claims`, claims),
+      claims === undefined ? undefined : claimsTest(`${at}.claims`, claims, denies),
       host === undefined ? undefined : hostTest(`${at}.host`, host, denies),
       address === undefined ? undefined : addressTest(`${at}.address`, address, denies),
     ].filter((test) => test !== undefined);
@@ -131,7 +134,11 @@ function methodTest(path: string, given: readonly string[]): Test {
   return ({ method }) => methods.has(method.toUpperCase());
 }
 
-function claimsTest(path: string, given: Readonly<Record<string, ClaimCondition>>): Test {
+function claimsTest(
+  path: string,
+  given: Readonly<Record<string, ClaimCondition>>,
+  whenNobody: boolean,
+): Test {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new TypeError(`${path} must be an object of claims, received ${inspect(given)}`);
   }
@@ -139,7 +146,7 @@ function claimsTest(path: string, given: Readonly<Record<string, ClaimCondition>
     ([name, condition]) => [name, claimTest(`${path}.${name}`, condition)] as const,
   );
   return ({ identity }) => {
-    if (identity === undefined) return false;
+    if (identity === undefined) return whenNobody;
     const { claims, subject } = identity;
     return wanted.every(([name, test]) => {
       if (Object.hasOwn(claims, name)) return test(claims[name]);
