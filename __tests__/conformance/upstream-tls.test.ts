@@ -12,6 +12,8 @@ import {
   type TLSSocket,
   type TlsOptions,
 } from 'node:tls';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { type ProxyPassOptions, proxyPass } from 'headrace';
 import {
@@ -23,7 +25,12 @@ import {
 import { type RawResponse, rawClient, rawRequest } from '../helpers/client.js';
 import { recordErrors } from '../helpers/record-errors.js';
 import { closeAfter, frameworks, gateway } from '../helpers/servers.js';
+import { switching, tunnelGateway, upgradeRequest } from '../helpers/tunnels.js';
 
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+const UPGRADE = upgradeRequest();
 const GET = 'GET /path HTTP/1.1\r\nHost: gateway\r\n\r\n';
 const POST = 'POST /path HTTP/1.1\r\nHost: gateway\r\nContent-Length: 4\r\n\r\nbody';
 
@@ -62,7 +69,7 @@ async function listenAt(
 /** An https server on 127.0.0.1, and what its clients said in the handshake. */
 async function secure(
   options: TlsOptions,
-): Promise<{ port: number; sockets: TLSSocket[]; asked: () => number }> {
+): Promise<{ server: HttpServer; port: number; sockets: TLSSocket[]; asked: () => number }> {
   const sockets: TLSSocket[] = [];
   let asked = 0;
   const upstream = createHttpsServer(options, (req, res) => {
@@ -71,7 +78,7 @@ async function secure(
   });
   upstream.on('secureConnection', (socket: TLSSocket) => sockets.push(socket));
   const port = await listenAt(upstream, { host: '127.0.0.1' });
-  return { port, sockets, asked: () => asked };
+  return { server: upstream, port, sockets, asked: () => asked };
 }
 
 /** Asks a target through a gateway. */
@@ -86,6 +93,37 @@ async function ask(
   const { port } = await gateway('express 5', pass, record);
   return { ...(await rawRequest(port, request)), code: errors[0]?.code };
 }
+
+describe('connections to an https upstream', () => {
+  it.each([
+    ['TLSv1.2', 'for requests', GET],
+    ['TLSv1.3', 'for requests', GET],
+    ['TLSv1.3', 'for tunnels', UPGRADE],
+  ] as const)('resume the session of the one before: %s, %s', async (version, _, request) => {
+    const { port, server: upstream } = await secure({ ...server, maxVersion: version });
+    const resumed: unknown[] = [];
+    upstream.maxRequestsPerSocket = 1;
+    upstream.on('secureConnection', (socket: TLSSocket) => {
+      resumed.push([socket.getProtocol(), socket.isSessionReused()]);
+    });
+    upstream.on('upgrade', (_req, socket) => void socket.end(switching('chat')));
+    const pass = proxyPass(`https://localhost:${port}`, { tls: { ca: ca.cert } });
+    closeAfter(() => pass.close());
+    const { port: front } = await tunnelGateway('express 5', pass);
+    for (let i = 0; i < 3; i++) {
+      const client = await rawClient(front, request);
+      await client.until((text) => text.includes('\r\n\r\n'));
+      client.socket.destroy();
+      // What is remembered is to be so for longer than until the next collection.
+      collectGarbage();
+    }
+    expect(resumed).toEqual([
+      [version, false],
+      [version, true],
+      [version, true],
+    ]);
+  });
+});
 
 describe('an https upstream', () => {
   it.each(frameworks)(

@@ -19,14 +19,31 @@ export function connector(
     ...(upstream.socketPath === undefined ? {} : { socketPath: upstream.socketPath }),
   } as buildConnector.BuildOptions);
   const servername = settings.tls?.servername ?? upstream.servername;
+  // undici remembers a session only weakly, and so until the next garbage collection.
+  const latest: { session?: Buffer } = {};
+  const keep = (session: Buffer): void => {
+    latest.session = session;
+  };
   return (target, done) => {
     // The name to verify is the upstream's, never one that a request's Host could choose; and SNI
     // cannot carry addresses (RFC 6066, 3).
     const { servername: _, ...rest } = target;
+    const told = upstream.protocol === 'https:' ? keeping(keep, done) : done;
     connect(
       servername === '' || isIP(servername) ? rest : { ...rest, servername },
-      settings.addresses === undefined ? done : unlessStrayed(settings.addresses, done),
+      settings.addresses === undefined ? told : unlessStrayed(settings.addresses, told),
     );
+  };
+}
+
+/** Has the TLS sessions of a connection kept, so that the next one can resume the latest of them. */
+function keeping(
+  keep: (session: Buffer) => void,
+  done: buildConnector.Callback,
+): buildConnector.Callback {
+  return (...result) => {
+    result[1]?.on('session', keep);
+    done(...result);
   };
 }
 
