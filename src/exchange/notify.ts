@@ -1,15 +1,20 @@
 import type { Exchange } from './exchange.js';
 
-/** A listener that throws must not take the request, let alone the process, with it. */
-export function notify(listener: (exchange: Exchange) => void, exchange: Exchange): void {
+/** A listener that throws, or rejects, must not take the request, let alone the process, with it. */
+export function notify(listener: (exchange: Exchange) => unknown, exchange: Exchange): void {
   try {
-    listener(exchange);
+    const pending = listener(exchange);
+    if (pending instanceof Promise) pending.catch(warn);
   } catch (error) {
-    const detail = String(error instanceof Error ? error.stack : error);
-    process.emitWarning('A listener of exchange.onOutcome() threw', {
-      type: 'HeadraceWarning',
-      code: 'HEADRACE_LISTENER',
-      detail,
-    });
+    warn(error);
   }
+}
+
+function warn(error: unknown): void {
+  const detail = String(error instanceof Error ? error.stack : error);
+  process.emitWarning('A listener of exchange.onOutcome() threw', {
+    type: 'HeadraceWarning',
+    code: 'HEADRACE_LISTENER',
+    detail,
+  });
 }

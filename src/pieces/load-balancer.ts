@@ -46,7 +46,11 @@ export function loadBalancer(options: LoadBalancerOptions): LoadBalancer {
   const handler: Handler = function loadBalancerMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
     const stuck = sticky?.upstreamOf(req.headers.cookie);
-    exchange.upstream = stuck === undefined ? pool.pick(exchange) : pool.give(exchange, stuck);
+    try {
+      exchange.upstream = stuck === undefined ? pool.pick(exchange) : pool.give(exchange, stuck);
+    } catch (error) {
+      return fail(exchange, error, next);
+    }
     if (sticky !== undefined) exchange.onResponse(sticky.edit);
     if (exchange.upstream !== undefined) next?.();
     else refuse(exchange, pool, next);

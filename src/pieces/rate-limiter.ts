@@ -206,7 +206,9 @@ function limiterOf(settings: Settings, store: PromptStore): ReturnType<typeof ra
     limit: typeof limit === 'function' ? checkedLimit(limit) : limit,
     legacyHeaders,
     standardHeaders,
-    keyGenerator: keyGenerator ?? keyOf(trustFor('rateLimiter: trust', trust), ipv6Subnet),
+    keyGenerator: keyGenerator
+      ? checkedKey(keyGenerator)
+      : keyOf(trustFor('rateLimiter: trust', trust), ipv6Subnet),
     handler: handler ?? refusal(settings),
     store,
     logger: { error: tell('error'), warn: tell('warn') },
@@ -227,6 +229,17 @@ function checkedLimit(decide: PerRequest<number>): PerRequest<number> {
     if (typeof limit === 'number' && limit >= 0) return limit;
     throw new TypeError(
       `rateLimiter: limit() must return a number of at least 0, received ${inspect(limit)}`,
+    );
+  };
+}
+
+/** express-rate-limit would trip over another kind of key further on, with words about something else. */
+function checkedKey(generate: PerRequest<string>): PerRequest<string> {
+  return async (req, res) => {
+    const key = await generate(req, res);
+    if (typeof key === 'string') return key;
+    throw new TypeError(
+      `rateLimiter: keyGenerator() must return a string, received ${inspect(key)}`,
     );
   };
 }

@@ -1,6 +1,7 @@
 import type { ProxyError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import type { FailureHandler } from '../exchange/fallback.js';
+import { isUpstream } from '../exchange/is-upstream.js';
 import { UpstreamResponse } from '../exchange/upstream-response.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import { log } from './log.js';
@@ -59,9 +60,4 @@ async function ask(
     });
     return undefined;
   }
-}
-
-/** Not by its class: an ES module and a CommonJS copy of it can meet in one process. */
-function isUpstream(value: object): value is Upstream {
-  return 'noteAnswer' in value;
 }

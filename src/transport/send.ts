@@ -1,5 +1,6 @@
 import { NoTargetError } from '../exchange/errors.js';
 import type { Around, Exchange, Send } from '../exchange/exchange.js';
+import { isUpstream } from '../exchange/is-upstream.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
 import { inspect } from '../options.js';
 import { connectionsTo } from './connections.js';
@@ -64,6 +65,11 @@ function sendOnce(exchange: Exchange, settings: TransportSettings): Promise<Upst
       throw new NoTargetError(
         'proxyPass: nothing says where to send the request: ' +
           'give proxyPass() a target, or place loadBalancer() before it',
+      );
+    }
+    if (!isUpstream(upstream)) {
+      throw new TypeError(
+        `exchange.upstream must be an Upstream, such as new Upstream(url), received ${inspect(upstream)}`,
       );
     }
     const request = outgoingRequest(exchange, upstream, settings);

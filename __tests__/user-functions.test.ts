@@ -1,0 +1,154 @@
+import { describe, expect, it, jest } from '@jest/globals';
+import {
+  type Around,
+  circuitBreaker,
+  concurrencyLimit,
+  type Exchange,
+  exchangeOf,
+  type Handler,
+  loadBalancer,
+  proxyPass,
+  rateLimiter,
+  requestId,
+  retry,
+  rewriteUrl,
+  type Upstream,
+} from 'headrace';
+import { rawRequest } from './helpers/client.js';
+import { recordErrors } from './helpers/record-errors.js';
+import { request } from './helpers/requests.js';
+import { closeAfter, gateway, type Middleware, serve } from './helpers/servers.js';
+import { eventually } from './helpers/settled.js';
+
+// Whatever reaches uncaughtException or unhandledRejection fails the running test: Jest listens there.
+
+/** A function of a user's, of whatever type it should have been. */
+// biome-ignore lint/suspicious/noExplicitAny: it stands for functions that break their types
+type Given = (...args: any[]) => any;
+
+const edit =
+  (use: (exchange: Exchange) => void): Handler =>
+  (req, res, next) => {
+    use(exchangeOf(req, res));
+    next?.();
+  };
+
+/** What asks a function of the user's, and how it says that it cannot use what came back. */
+const askers: [
+  name: string,
+  pieces: (given: Given, url: string) => Middleware[],
+  sentence: string,
+][] = [
+  [
+    'a strategy',
+    (given, url) => [loadBalancer({ upstreams: [url], strategy: { pick: given } }), proxyPass()],
+    'loadBalancer: strategy.pick() must return one of the candidates, received ',
+  ],
+  [
+    'a target',
+    (given, url) => [proxyPass(given), proxyPass(url)],
+    'proxyPass: target() must be an http(s) URL, received ',
+  ],
+  [
+    'a rewrite',
+    (given, url) => [rewriteUrl(given), proxyPass(url)],
+    'rewriteUrl: the function must return a path, it returned ',
+  ],
+  [
+    'the key of a limit',
+    (given, url) => [concurrencyLimit({ limit: 1, per: given }), proxyPass(url)],
+    'concurrencyLimit: per() must return a string, received ',
+  ],
+  [
+    'the key of a circuit',
+    (given, url) => [circuitBreaker({ per: given }), proxyPass(url)],
+    'circuitBreaker: per() must return a string, received ',
+  ],
+  [
+    'the key of a client',
+    (given, url) => [rateLimiter({ keyGenerator: given }), proxyPass(url)],
+    'rateLimiter: keyGenerator() must return a string, received ',
+  ],
+  [
+    'a name for a request',
+    (given, url) => [requestId({ generate: given }), proxyPass(url)],
+    'requestId: generate() must return 1 to 128 of the characters A-Z a-z 0-9 _ . ~ ',
+  ],
+  [
+    'a wrapper of the call',
+    (given, url) => [edit((exchange) => exchange.around(given as Around)), proxyPass(url)],
+    'exchange.around(): a wrapper must return a response, such as that of send(), received ',
+  ],
+  [
+    'a wrapper behind retry()',
+    (given, url) => [
+      retry(),
+      edit((exchange) => exchange.aroundEach(given as Around)),
+      proxyPass(url),
+    ],
+    'exchange.around(): a wrapper must return a response, such as that of send(), received ',
+  ],
+  [
+    'exchange.upstream',
+    (given) => [
+      edit((exchange) => {
+        exchange.upstream = given() as Upstream;
+      }),
+      proxyPass(),
+    ],
+    'exchange.upstream must be an Upstream, such as new Upstream(url), received ',
+  ],
+];
+
+describe.each(['express 5', 'node:http'] as const)('a function of a user, in %s,', (framework) => {
+  it.each(askers)(
+    '%s, that gives what it must not fails its own request',
+    async (_, make, words) => {
+      const { url } = await serve((_req, res) => res.end());
+      for (const wrong of [5, {}, Promise.resolve(5)]) {
+        const { errors, record } = recordErrors();
+        const { port } = await gateway(framework, ...make(() => wrong, url), record);
+        expect((await rawRequest(port, request('GET /'))).status).toBe(500);
+        expect(errors.map(({ message }) => message)).toEqual([expect.stringContaining(words)]);
+      }
+    },
+  );
+
+  it.each(askers.slice(0, -1))('%s, that throws fails its own request', async (_, make) => {
+    const { url } = await serve((_req, res) => res.end());
+    const { errors, record } = recordErrors();
+    const own = new Error('of the user');
+    const given = (): never => {
+      throw own;
+    };
+    const { port } = await gateway(framework, ...make(given, url), record);
+    expect((await rawRequest(port, request('GET /'))).status).toBe(500);
+    expect(errors).toEqual([own]);
+  });
+});
+
+describe('a listener of onOutcome()', () => {
+  it.each<[string, Given]>([
+    [
+      'throws',
+      () => {
+        throw new Error('of the user');
+      },
+    ],
+    ['rejects', async () => Promise.reject(new Error('of the user'))],
+  ])('that %s is told of by a warning, and the others are called', async (_, listener) => {
+    const { url } = await serve((_req, res) => res.end());
+    const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    closeAfter(() => warn.mockRestore());
+    let called = 0;
+    const listen = edit((exchange) => {
+      exchange.onOutcome(listener);
+      exchange.onOutcome(() => (called += 1));
+    });
+    const { port } = await gateway('express 5', listen, proxyPass(url));
+    expect((await rawRequest(port, request('GET /'))).status).toBe(200);
+    await eventually('a warning', () => warn.mock.calls.length === 1);
+    expect(warn.mock.calls[0]?.[0]).toBe('A listener of exchange.onOutcome() threw');
+    expect(called).toBe(1);
+  });
+});
