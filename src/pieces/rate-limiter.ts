@@ -235,13 +235,15 @@ function checkedLimit(decide: PerRequest<number>): PerRequest<number> {
 
 /** express-rate-limit would trip over another kind of key further on, with words about something else. */
 function checkedKey(generate: PerRequest<string>): PerRequest<string> {
-  return async (req, res) => {
+  const checked: PerRequest<string> = async (req, res) => {
     const key = await generate(req, res);
     if (typeof key === 'string') return key;
     throw new TypeError(
       `rateLimiter: keyGenerator() must return a string, received ${inspect(key)}`,
     );
   };
+  // It reads the text of the function, to warn of addresses that are used as they are.
+  return Object.assign(checked, { toString: () => String(generate) });
 }
 
 function keyOf(

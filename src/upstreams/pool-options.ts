@@ -4,6 +4,8 @@ import {
   type ConnectionSettings,
   connectionSettings,
 } from '../connection-settings.js';
+import type { Exchange } from '../exchange/exchange.js';
+import { isUpstream } from '../exchange/is-upstream.js';
 import { inspect, known, oneOf } from '../options.js';
 import type { ActiveHealthOptions } from './active-health.js';
 import type { CircuitChange } from './circuit.js';
@@ -78,7 +80,7 @@ export const POOL_OPTIONS = [
 /** The strategy that an option means. */
 export function strategyOf(strategy: StrategyName | Strategy, factory: string): Strategy {
   if (typeof strategy === 'object' && strategy !== null && typeof strategy.pick === 'function') {
-    return strategy;
+    return new CheckedStrategy(strategy, factory);
   }
   if (typeof strategy !== 'string') {
     const wanted = `a name or an object with pick(), received ${inspect(strategy)}`;
@@ -91,4 +93,27 @@ export function strategyOf(strategy: StrategyName | Strategy, factory: string): 
 /** The settings that a pool's own `transport` makes for its upstreams. */
 export function poolSettings(transport: ConnectionOptions, factory: string): ConnectionSettings {
   return connectionSettings(factory, known(factory, transport, CONNECTION_OPTIONS));
+}
+
+/** A strategy of the user's. What it gives by mistake fails the request; further on it would break the pool. */
+class CheckedStrategy implements Strategy {
+  readonly #strategy: Strategy;
+  readonly #factory: string;
+
+  constructor(strategy: Strategy, factory: string) {
+    this.#strategy = strategy;
+    this.#factory = factory;
+  }
+
+  pick(candidates: readonly Upstream[], exchange: Exchange): Upstream | undefined {
+    const chosen: unknown = this.#strategy.pick(candidates, exchange);
+    if (chosen === undefined || isUpstream(chosen)) return chosen;
+    throw new TypeError(
+      `${this.#factory}: strategy.pick() must return one of the candidates, received ${inspect(chosen)}`,
+    );
+  }
+
+  observe(upstream: Upstream, latencyMs: number): void {
+    this.#strategy.observe?.(upstream, latencyMs);
+  }
 }

@@ -1,7 +1,6 @@
 import type { ConnectionSettings } from '../connection-settings.js';
 import { NoUpstreamError, type ProxyError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
-import { isUpstream } from '../exchange/is-upstream.js';
 import { callable, inspect, known, milliseconds } from '../options.js';
 import { ActiveHealth, type Probe } from './active-health.js';
 import type { Discovery } from './discovery/discovery.js';
@@ -121,11 +120,6 @@ export class UpstreamPool {
       chosen === undefined || this.#slowStart === undefined
         ? chosen
         : this.#slowStart.choose(chosen, candidates, exchange, this.#strategy);
-    if (upstream !== undefined && !isUpstream(upstream)) {
-      throw new TypeError(
-        `${this.#factory}: strategy.pick() must return one of the candidates, received ${inspect(upstream)}`,
-      );
-    }
     return this.give(exchange, upstream);
   }
 
