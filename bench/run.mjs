@@ -2,20 +2,22 @@ import { writeFileSync } from 'node:fs';
 import { cpus, release } from 'node:os';
 import { cases } from './lib/cases.mjs';
 import { stopAllAtExit } from './lib/children.mjs';
-import { contestants as select } from './lib/contestants.mjs';
-import { judge } from './lib/goals.mjs';
-import { measure } from './lib/measure.mjs';
+import { entrants, select } from './lib/contestants.mjs';
+import { floors, goals, judge } from './lib/goals.mjs';
+import { guardVerdict } from './lib/guard.mjs';
 import { readOptions, usage } from './lib/options.mjs';
+import { picture } from './lib/picture.mjs';
 import { caseTable, goalLines } from './lib/report.mjs';
-import { shuffled } from './lib/stats.mjs';
+import { runCase } from './lib/rounds.mjs';
 import {
   installPeers,
+  moveTo,
   nodeBinary,
   requireBuild,
   requireCores,
   requireTools,
 } from './lib/tools.mjs';
-import { startUpstream } from './lib/upstream.mjs';
+import { startUpstreams } from './lib/upstream.mjs';
 import { versions } from './lib/versions.mjs';
 
 stopAllAtExit();
@@ -30,66 +32,82 @@ async function main(options) {
   if (options.help) return console.log(usage);
   const setting = prepare(options);
   console.log(headline(setting));
+  const runs = await runCases(setting);
+  const judged = {
+    runs,
+    contestants: setting.contestants,
+    major: Number.parseInt(setting.versions.node, 10),
+  };
 
-  const upstream = await startUpstream(options.loadCore);
-  const samples = {};
-  try {
-    for (const benchCase of cases.filter(({ name }) => options.cases.includes(name))) {
-      samples[benchCase.name] = await runCase(benchCase, { ...setting, upstream: upstream.origin });
-      console.log(`\n${caseTable(benchCase, samples[benchCase.name])}`);
-    }
-  } finally {
-    await upstream.close();
+  if (options.svg && runs.length > 0) writeFileSync(options.svg, picture(runs[0]));
+  if (options.guard) {
+    const { lines, exitCode } = guardVerdict(judged);
+    console.log(`\n### Guard\n\n${lines.join('\n')}`);
+    process.exitCode = exitCode;
+    return;
   }
-
-  const goals = judge(samples, setting.contestants);
-  console.log(`\n### Goals: ratios of requests per CPU second\n\n${goalLines(goals)}`);
-  if (options.json) writeJson(options.json, { setting, samples, goals });
+  const verdicts = { goals: judge(goals, judged), floors: judge(floors, judged) };
+  console.log(`\n### Goals\n\n${goalLines(verdicts.goals)}`);
+  console.log(`\n### What has to stay\n\n${goalLines(verdicts.floors)}`);
+  if (options.json) writeJson(options.json, { setting, runs, ...verdicts });
 }
 
 function prepare(options) {
-  requireTools();
+  const todo = options.cases.map((name) => cases[name]);
+  const tls = todo.some(({ front, upstream }) => front === 'tls' || upstream === 'tls');
+  requireTools({ tls });
   requireCores(options.proxyCore, options.loadCore);
+  moveTo(options.loadCore);
   installPeers();
   const node = nodeBinary(options.node);
   const contestants = select(options);
-  if (contestants.some(({ name }) => name === 'headrace')) requireBuild();
+  if (contestants.some(({ kind }) => kind === 'headrace')) requireBuild();
   if (options.baseline) requireBuild(options.baseline);
-  return { options, node, versions: versions(node), contestants };
+  return { options, todo, tls, node, versions: versions(node), contestants };
 }
 
-/** Interleaved: every round visits every proxy, each time in another order. */
-async function runCase(benchCase, setting) {
-  const { options, contestants } = setting;
-  const samples = Object.fromEntries(contestants.map(({ name }) => [name, []]));
-  for (let round = 1; round <= options.rounds; round++) {
-    for (const contestant of shuffled(contestants)) {
-      const sample = await measure(contestant, benchCase, setting);
-      samples[contestant.name].push(sample);
-      console.error(
-        `${benchCase.name} ${round}/${options.rounds} ${contestant.name.padEnd(24)} ${sample.cpuPerRequest.toFixed(1)} µs`,
-      );
+async function runCases(setting) {
+  const { options, node, tls, todo, contestants } = setting;
+  const upstreams = await startUpstreams({ core: options.loadCore, node, tls });
+  const runs = [];
+  try {
+    for (const benchCase of todo) {
+      if (entrants(contestants, benchCase).length === 0) {
+        console.log(`\n### ${benchCase.name}: nobody here to measure`);
+        continue;
+      }
+      runs.push(await runCase(benchCase, { ...setting, upstreams }));
+      console.log(`\n${caseTable(runs.at(-1))}`);
     }
+  } finally {
+    await upstreams.close();
   }
-  return samples;
+  return runs;
 }
 
-function headline({ options, versions: { node, ...packages } }) {
-  const { rounds, seconds, warmup, proxyCore, loadCore } = options;
+function headline({ options, versions: { node, ...others } }) {
+  const { fresh, rounds, seconds, warmup, proxyCore, loadCore } = options;
+  const there = Object.entries(others).filter(([, version]) => version !== undefined);
+  const missing = Object.keys(others).filter((name) => others[name] === undefined);
   return [
-    `Node ${node} on core ${proxyCore}, wrk and nginx on core ${loadCore}; ${machine()}`,
-    `${rounds} rounds of ${seconds} s after ${warmup} s of warm-up, a fresh process each time`,
-    Object.entries(packages)
-      .map(([name, version]) => `${name} ${version}`)
-      .join(', '),
+    `Node ${node} on core ${proxyCore}, load and upstream on core ${loadCore}; ${machine()}`,
+    `${fresh} × ${rounds} rounds of ${seconds} s after ${warmup} s of warm-up, all proxies side by side`,
+    there.map(([name, version]) => `${name} ${version}`).join(', '),
+    ...(missing.length > 0 ? [`Not installed here, and left out: ${missing.join(', ')}`] : []),
   ].join('\n');
 }
 
-function writeJson(file, { setting, samples, goals }) {
-  const { rounds, seconds, warmup } = setting.options;
+function writeJson(file, { setting, runs, goals, floors }) {
+  const { fresh, rounds, seconds, warmup } = setting.options;
+  const results = runs.map(({ benchCase: { name, title, unit }, ...run }) => ({
+    name,
+    title,
+    unit,
+    ...run,
+  }));
   const { versions } = setting;
-  const report = { machine: machine(), versions, rounds, seconds, warmup, samples, goals };
-  writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`);
+  const how = { machine: machine(), versions, fresh, rounds, seconds, warmup };
+  writeFileSync(file, `${JSON.stringify({ ...how, cases: results, goals, floors }, null, 2)}\n`);
 }
 
 function machine() {

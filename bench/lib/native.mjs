@@ -1,34 +1,33 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { start, stop } from './children.mjs';
-import { nginxPaths } from './nginx.mjs';
+import { nginxCommand, nginxListen } from './nginx.mjs';
 import { freePort, waitForPort } from './ports.mjs';
+import { toolVersion } from './versions.mjs';
 
 const GO_SOURCE = fileURLToPath(new URL('../native/reverse-proxy.go', import.meta.url));
 const BUILT = fileURLToPath(new URL('../../.cache/bench/', import.meta.url));
 
-/** Proxies that are no Node programs: how each is started, and what must be installed for it. */
+/**
+ * Proxies that are no Node programs: what must be installed for each, and the command that starts it.
+ */
 const natives = {
   'go-reverse-proxy': {
     tool: 'go',
     prepare: buildGo,
     command: ({ port, upstream }) => [join(BUILT, 'go-reverse-proxy'), [String(port), upstream]],
-    env: { GOMAXPROCS: '1' },
   },
   nginx: {
     tool: 'nginx',
-    command: ({ folder, port, upstream }) => {
-      writeFileSync(join(folder, 'nginx.conf'), nginxConfiguration(port, upstream));
-      return ['nginx', ['-p', folder, '-c', 'nginx.conf', '-e', 'error.log']];
-    },
+    command: ({ folder, ...setting }) => nginxCommand(folder, nginxProxy(setting)),
   },
   haproxy: {
     tool: 'haproxy',
-    command: ({ folder, port, upstream }) => {
-      writeFileSync(join(folder, 'haproxy.cfg'), haproxyConfiguration(port, upstream));
+    command: ({ folder, ...setting }) => {
+      writeFileSync(join(folder, 'haproxy.cfg'), haproxyConfiguration(setting));
       return ['haproxy', ['-db', '-q', '-f', join(folder, 'haproxy.cfg')]];
     },
   },
@@ -36,29 +35,36 @@ const natives = {
 
 /** Whether what a native proxy needs is installed. */
 export function isAvailable(name) {
-  return spawnSync(natives[name].tool, ['-v']).error === undefined;
+  return toolVersion(natives[name].tool) !== undefined;
 }
 
 /** Starts a native proxy on one core; its CPU time is read from `/proc`. */
-export async function startNative({ name }, { core, upstream }) {
-  const { prepare, command, env } = natives[name];
+export async function startNative({ name }, { core, upstream, env, benchCase, certificate }) {
+  const { prepare, command } = natives[name];
   prepare?.();
   const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), 'headrace-bench-'));
-  const child = start(core, ...command({ folder, port, upstream }), {
+  const front = benchCase.front === 'tls' ? certificate : undefined;
+  const connections = Number(env.BENCH_CONNECTIONS);
+  const setting = { folder, port, upstream, front, certificate, connections };
+  const child = start(core, ...command(setting), {
     stdio: 'ignore',
-    env: { ...process.env, ...env },
+    env: { ...process.env, ...env, GOMAXPROCS: '1' },
   });
-  await waitForPort(port, child);
+  const close = async () => {
+    await stop(child, 'SIGKILL');
+    rmSync(folder, { recursive: true, force: true });
+  };
+  await waitForPort(port, child).catch(async (error) => {
+    await close();
+    throw error;
+  });
   return {
-    origin: `http://127.0.0.1:${port}`,
+    origin: `${front ? 'https' : 'http'}://127.0.0.1:${port}`,
     pid: child.pid,
     usage: async () => usageOf(child.pid),
     output: () => '',
-    close: async () => {
-      await stop(child, 'SIGKILL');
-      rmSync(folder, { recursive: true, force: true });
-    },
+    close,
   };
 }
 
@@ -74,7 +80,7 @@ function buildGo() {
 const TICK_MICROS = 10_000;
 
 /** CPU time and peak memory of a process, as Linux has counted them. */
-export function usageOf(pid) {
+function usageOf(pid) {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   // The name of the command may contain anything; the fields are counted from behind it.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
@@ -85,36 +91,37 @@ export function usageOf(pid) {
   };
 }
 
-function nginxConfiguration(port, upstream) {
+/** Bodies go through as they come, without a stay on the disk. */
+function nginxProxy({ port, upstream, front, certificate, connections }) {
+  const { protocol, host } = new URL(upstream);
   return `
-daemon off;
-master_process off;
-pid nginx.pid;
-worker_rlimit_nofile 8192;
-events { worker_connections 4096; }
-http {
-  access_log off;
-  keepalive_requests 1000000000;
-  keepalive_timeout 120s;
-${nginxPaths()}
   upstream backend {
-    server ${new URL(upstream).host};
-    keepalive 256;
+    server ${host};
+    keepalive ${connections};
     keepalive_requests 1000000000;
   }
-  server {
-    listen 127.0.0.1:${port} backlog=2048;
-    location / {
-      proxy_pass http://backend;
-      proxy_http_version 1.1;
-      proxy_set_header Connection "";
-    }
+  map $http_upgrade $connection_field {
+    default upgrade;
+    '' '';
   }
-}
-`;
+  server {
+    ${nginxListen(port, front)}
+    client_max_body_size 0;
+    location / {
+      proxy_pass ${protocol}//backend;
+      proxy_http_version 1.1;
+      proxy_set_header Connection $connection_field;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_request_buffering off;
+      proxy_max_temp_file_size 0;
+      ${protocol === 'https:' ? `proxy_ssl_verify on; proxy_ssl_name localhost; proxy_ssl_trusted_certificate ${certificate.cert};` : ''}
+    }
+  }`;
 }
 
-function haproxyConfiguration(port, upstream) {
+function haproxyConfiguration({ port, upstream, front, certificate, connections }) {
+  const { protocol, host } = new URL(upstream);
+  const tls = protocol === 'https:' ? `ssl verify required ca-file ${certificate.cert}` : '';
   return `
 global
   nbthread 1
@@ -126,9 +133,9 @@ defaults
   timeout server 120s
   http-reuse always
 frontend front
-  bind 127.0.0.1:${port}
+  bind 127.0.0.1:${port} ${front ? `ssl crt ${front.both}` : ''}
   default_backend back
 backend back
-  server one ${new URL(upstream).host} pool-max-conn 256
+  server one ${host} pool-max-conn ${connections} pool-purge-delay 60s ${tls}
 `;
 }

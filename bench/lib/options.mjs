@@ -1,22 +1,29 @@
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { cases } from './cases.mjs';
+import { cases, usual } from './cases.mjs';
 import { names } from './contestants.mjs';
+import { guardOptions } from './guard.mjs';
 
 export const usage = `Usage: npm run bench -- [options]
 
-  --case a,b      ${cases.map(({ name }) => name).join(', ')}                          (default: all)
+  --case a,b      cases to measure, or "all"                  (default: ${usual.join(',')})
   --only a,b      proxies to measure                          (default: all)
   --baseline dir  another build of headrace to measure beside this one: a folder with esm/index.js
-  --rounds n      how often each proxy is visited             (default: 5)
-  --seconds s     length of each measurement                  (default: 3)
-  --warmup s      load before each measurement                (default: 2)
-  --cores p,l     core of the proxy, core of load and nginx   (default: 0,1)
-  --node path     Node binary for the proxies                 (default: Node 24, installed on demand)
-  --json file     write every sample and the summary
-  --quick         --rounds 3 --seconds 2
+  --fresh n       how often all proxies are started anew      (default: 2)
+  --rounds n      bursts for each proxy after each start      (default: 6)
+  --seconds s     length of a burst                           (default: 1)
+  --warmup s      load for each proxy after each start        (default: 3)
+  --rate n        requests a second in the case latency       (default: half of what the slowest Node proxy takes)
+  --cores p,l     core of the proxies, core of load and upstream (default: 0,1)
+  --node path     Node binary for proxies, load and upstream  (default: Node 24, installed on demand)
+  --json file     write every sample and the verdicts
+  --svg file      draw the first case that is measured
+  --quick         --fresh 1 --rounds 5
+  --guard         measure what the guard watches, and end with 1 when headrace became slower, with 75 when the
+                  machine is too noisy to tell
 
+Cases: ${Object.keys(cases).join(', ')}
 Proxies: ${names.join(', ')}
 `;
 
@@ -26,38 +33,51 @@ export function readOptions(argv) {
     args: argv,
     options: {
       baseline: { type: 'string' },
-      case: { type: 'string', default: cases.map(({ name }) => name).join(',') },
+      case: { type: 'string', default: usual.join(',') },
       cores: { type: 'string', default: '0,1' },
+      fresh: { type: 'string' },
+      guard: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
       json: { type: 'string' },
       node: { type: 'string' },
       only: { type: 'string' },
       quick: { type: 'boolean', default: false },
+      rate: { type: 'string' },
       rounds: { type: 'string' },
-      seconds: { type: 'string' },
-      warmup: { type: 'string' },
+      seconds: { type: 'string', default: '1' },
+      svg: { type: 'string' },
+      warmup: { type: 'string', default: '3' },
     },
   });
+  const { help, guard, quick, node, json, svg } = values;
   const cores = values.cores.split(',').map((text) => wholeNumber('--cores', text, 0));
   if (cores.length !== 2) throw new Error('--cores takes two numbers: proxy,load');
 
   return {
-    help: values.help,
-    cases: list(
-      '--case',
-      values.case,
-      cases.map(({ name }) => name),
-    ),
-    only: values.only === undefined ? undefined : list('--only', values.only, names),
+    help,
+    guard,
+    ...subjects(values),
     baseline: values.baseline && pathToFileURL(resolve(values.baseline, 'esm/index.js')).href,
-    rounds: wholeNumber('--rounds', values.rounds ?? (values.quick ? '3' : '5'), 1),
+    fresh: wholeNumber('--fresh', values.fresh ?? (quick ? '1' : '2'), 1),
+    rounds: wholeNumber('--rounds', values.rounds ?? (quick ? '5' : '6'), 1),
     // wrk knows whole seconds only.
-    seconds: wholeNumber('--seconds', values.seconds ?? (values.quick ? '2' : '3'), 1),
-    warmup: wholeNumber('--warmup', values.warmup ?? '2', 0),
+    seconds: wholeNumber('--seconds', values.seconds, 1),
+    warmup: wholeNumber('--warmup', values.warmup, 0),
+    rate: values.rate === undefined ? undefined : wholeNumber('--rate', values.rate, 1),
     proxyCore: cores[0],
     loadCore: cores[1],
-    node: values.node,
-    json: values.json,
+    node,
+    json,
+    svg,
+  };
+}
+
+function subjects({ case: chosen, only, guard }) {
+  if (guard) return guardOptions;
+  const known = Object.keys(cases);
+  return {
+    cases: chosen === 'all' ? known : list('--case', chosen, known),
+    only: only === undefined ? undefined : list('--only', only, names),
   };
 }
 

@@ -1,34 +1,28 @@
-import { once } from 'node:events';
 import { start, stop } from './children.mjs';
+import { nextMessage, tail } from './messages.mjs';
 import { freePort } from './ports.mjs';
 
 const READY_MS = 10_000;
 const ANSWER_MS = 5000;
 
 /** Starts one proxy in a process of its own and resolves when it listens. */
-export async function startProxy(contestant, { core, node, upstream }) {
+export async function startProxy(contestant, { core, node, upstream, env, benchCase }) {
   const port = await freePort();
-  const env = {
-    ...process.env,
-    NODE_ENV: 'production',
-    PORT: String(port),
-    BENCH_UPSTREAM: upstream,
-  };
-  if (contestant.entry) env.BENCH_HEADRACE = contestant.entry;
-  if (contestant.pieces) env.BENCH_PIECES = contestant.pieces;
-
+  const own = { PORT: String(port), BENCH_UPSTREAM: upstream, ...contestant.env };
   // taskset hands the channel on: it becomes the Node process.
   const child = start(core, node, [contestant.script], {
-    env,
+    env: { ...process.env, NODE_ENV: 'production', ...env, ...own },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });
-  const output = collect(child.stderr);
-  await nextMessage(child, READY_MS).catch((error) => {
+  const output = tail(child.stderr);
+  const close = () => stop(child, 'SIGKILL');
+  await nextMessage(child, READY_MS).catch(async (error) => {
+    await close();
     throw new Error(`${contestant.name} did not start: ${error.message}\n${output()}`);
   });
 
   return {
-    origin: `http://127.0.0.1:${port}`,
+    origin: `${benchCase.front === 'tls' ? 'https' : 'http'}://127.0.0.1:${port}`,
     pid: child.pid,
     usage() {
       const answer = nextMessage(child, ANSWER_MS);
@@ -36,32 +30,6 @@ export async function startProxy(contestant, { core, node, upstream }) {
       return answer;
     },
     output,
-    close: () => stop(child, 'SIGKILL'),
+    close,
   };
-}
-
-async function nextMessage(child, ms) {
-  const abort = new AbortController();
-  const timer = setTimeout(() => abort.abort(new Error(`no word in ${ms} ms`)), ms);
-  const exited = once(child, 'exit', { signal: abort.signal }).then(([code, signal]) => {
-    throw new Error(`exited with ${code ?? signal}`);
-  });
-  const told = once(child, 'message', { signal: abort.signal }).then(([message]) => message);
-  try {
-    return await Promise.race([told, exited]);
-  } catch (error) {
-    throw error.name === 'AbortError' ? error.cause : error;
-  } finally {
-    clearTimeout(timer);
-    abort.abort();
-    await Promise.allSettled([told, exited]);
-  }
-}
-
-function collect(stream) {
-  let text = '';
-  stream.setEncoding('utf8').on('data', (chunk) => {
-    text = (text + chunk).slice(-2000);
-  });
-  return () => text;
 }

@@ -1,49 +1,45 @@
 import { ratio, summarize } from './summary.mjs';
 
-const REFERENCE = 'floor-express';
+/** What the others are compared with: the first of these that was measured. */
+const references = ['floor-express', 'headrace'];
 
 /** One case as a Markdown table, most frugal first. */
-export function caseTable(benchCase, samplesByName) {
-  const rows = summarize(samplesByName)
-    .sort((a, b) => a.cpuPerRequest.median - b.cpuPerRequest.median)
-    .map((row) => [
-      row.name,
-      number(row.cpuPerRequest.median),
-      range(row.cpuPerRequest),
-      ratioText(ratio(samplesByName, row.name, REFERENCE)),
-      whole(row.perCpuSecond.median),
-      whole(row.perSecond.median),
-      percent(row.coreUse.median),
-      number(row.p50.median),
-      number(row.p99.median),
-      whole(row.rssMiB.max),
-      errors(row),
-    ]);
-  const head = [
-    'proxy',
-    'CPU µs/request',
-    'min – max',
-    `of ${REFERENCE}`,
-    'requests/CPU s',
-    'requests/s',
-    'core used',
-    'p50 ms',
-    'p99 ms',
-    'peak RSS MiB',
-    'errors',
-  ];
-  return `### ${benchCase.name}: ${benchCase.title}\n\n${table(head, rows)}`;
+export function caseTable({ benchCase, samples, leftOut, rate }) {
+  const rows = summarize(samples).sort(
+    (a, b) => (a.cpu.median || Infinity) - (b.cpu.median || Infinity),
+  );
+  const { unit } = benchCase;
+  const reference = references.find((name) => name in samples) ?? rows[0].name;
+  const columns = {
+    proxy: ({ name }) => name,
+    [`CPU µs/${unit}`]: ({ cpu }) => number(cpu.median),
+    quartiles: ({ cpu }) => range(cpu, number),
+    [`of ${reference}`]: ({ name }) => ratioText(ratio(samples, name, reference)),
+    [unit === 'MiB' ? 'MiB/s' : `${unit}s/s`]: ({ perSecond }) => whole(perSecond.median),
+    'core used': ({ coreUse }) => percent(coreUse.median),
+    'p50 ms': ({ p50 }) => milliseconds(p50.median),
+    'p99 ms': ({ p99 }) => milliseconds(p99.median),
+    'p99.9 ms': ({ p999 }) => milliseconds(p999.median),
+    'peak RSS MiB': ({ rssMiB }) => whole(rssMiB),
+    errors,
+  };
+  const cells = rows.map((row) => Object.values(columns).map((column) => column(row)));
+  const pace = rate === undefined ? '' : ` (${rate} requests a second)`;
+  return [
+    `### ${benchCase.name}: ${benchCase.title}${pace}`,
+    table(Object.keys(columns), cells),
+    ...Object.entries(leftOut).map(([name, reason]) => `Left out: ${name}. ${reason}`),
+  ].join('\n\n');
 }
 
 export function goalLines(verdicts) {
-  return verdicts
-    .map(({ case: name, ours, than, atLeast, ratio: reached, verdict }) => {
-      const measured = reached
-        ? `${fixed(reached.median)} (${fixed(reached.min)} – ${fixed(reached.max)})`
-        : '';
-      return `${verdict.toUpperCase().padEnd(12)} ${name}: ${ours} / ${than} >= ${fixed(atLeast)}  ${measured}`.trimEnd();
-    })
-    .join('\n');
+  return verdicts.map(goalLine).join('\n');
+}
+
+function goalLine({ case: name, ours, than, by = 'cpu', atLeast, node, ratio: reached, verdict }) {
+  const measured = reached ? ratioText(reached) : '';
+  const goal = `${name}, ${by}${node ? ` on Node ${node}` : ''}: ${ours} / ${than} >= ${fixed(atLeast)}`;
+  return `${verdict.toUpperCase().padEnd(12)} ${goal.padEnd(72)} ${measured}`.trimEnd();
 }
 
 function table(head, rows) {
@@ -66,25 +62,34 @@ function errors({ badStatus, socketErrors }) {
 function ratioText(value) {
   return value === undefined
     ? ''
-    : `${fixed(value.median)} (${fixed(value.min)} – ${fixed(value.max)})`;
+    : known(value.median, `${fixed(value.median)} (${range(value, fixed)})`);
 }
 
-function range({ min, max }) {
-  return `${number(min)} – ${number(max)}`;
+function range({ low, high }, text) {
+  return known(low, `${text(low)} – ${text(high)}`);
 }
 
 function number(value) {
-  return value.toFixed(value < 1000 ? 1 : 0);
+  return known(value, value.toFixed(value < 1000 ? 1 : 0));
+}
+
+function milliseconds(value) {
+  return known(value, value.toFixed(value < 10 ? 2 : 1));
 }
 
 function fixed(value) {
-  return value.toFixed(2);
+  return known(value, value.toFixed(2));
 }
 
 function whole(value) {
-  return String(Math.round(value));
+  return known(value, String(Math.round(value)));
 }
 
 function percent(value) {
-  return `${Math.round(value * 100)} %`;
+  return known(value, `${Math.round(value * 100)} %`);
+}
+
+/** Some have no process to measure, and some loads no latencies. */
+function known(value, text) {
+  return Number.isFinite(value) ? text : '';
 }

@@ -1,12 +1,14 @@
 export function median(numbers) {
-  const sorted = numbers.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+  return quantile(numbers, 0.5);
 }
 
-/** Median with the extremes: `{ median, min, max }`. */
+/** Median with the quartiles: `{ low, median, high }`. Half of all numbers are between the quartiles. */
 export function spread(numbers) {
-  return { median: median(numbers), min: Math.min(...numbers), max: Math.max(...numbers) };
+  return {
+    low: quantile(numbers, 0.25),
+    median: quantile(numbers, 0.5),
+    high: quantile(numbers, 0.75),
+  };
 }
 
 export function sum(numbers) {
@@ -20,4 +22,12 @@ export function shuffled(items) {
     [result[i], result[j]] = [result[j], result[i]];
   }
   return result;
+}
+
+/** Between two numbers, it is where the share falls between them. */
+function quantile(numbers, share) {
+  const sorted = numbers.toSorted((a, b) => a - b);
+  const place = (sorted.length - 1) * share;
+  const below = sorted[Math.floor(place)];
+  return below + (sorted[Math.ceil(place)] - below) * (place % 1);
 }

@@ -12,11 +12,13 @@ const debianPackages = {
   nginx: 'nginx-light',
   taskset: 'util-linux',
   setpriv: 'util-linux',
+  openssl: 'openssl',
 };
 
-/** Fails with the command that installs what is missing. */
-export function requireTools() {
-  const missing = Object.keys(debianPackages).filter((tool) => !works(tool));
+/** Fails with the command that installs what is missing. Certificates take openssl. */
+export function requireTools({ tls }) {
+  const needed = Object.keys(debianPackages).filter((tool) => tls || tool !== 'openssl');
+  const missing = needed.filter((tool) => !works(tool));
   if (missing.length === 0) return;
   const packages = [...new Set(missing.map((tool) => debianPackages[tool]))].join(' ');
   throw new Error(
@@ -33,6 +35,13 @@ export function requireCores(...cores) {
       );
     }
   }
+}
+
+/** The harness itself stays off the core of the proxies. */
+export function moveTo(core) {
+  execFileSync('taskset', ['-a', '-p', '-c', String(core), String(process.pid)], {
+    stdio: 'ignore',
+  });
 }
 
 export function requireBuild(entry = new URL('../dist/esm/index.js', BENCH)) {

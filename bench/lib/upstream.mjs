@@ -1,12 +1,17 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { gzipSync } from 'node:zlib';
+import { makeCertificate } from './certificate.mjs';
 import { start, stop } from './children.mjs';
-import { nginxPaths } from './nginx.mjs';
+import { nginxCommand, nginxListen } from './nginx.mjs';
+import { page } from './page.mjs';
 import { freePort, waitForPort } from './ports.mjs';
 
-const LARGE_BYTES = 1024 * 1024;
+const MIB = 1024 * 1024;
+const FAR = fileURLToPath(new URL('far.mjs', import.meta.url));
 const SMALL_JSON = JSON.stringify({
   id: 1024,
   name: 'Ada Lovelace',
@@ -17,45 +22,57 @@ const SMALL_JSON = JSON.stringify({
   note: 'hello!',
 });
 
-/** nginx with one worker, so that the upstream is never what is measured. */
-export async function startUpstream(core) {
-  const directory = mkdtempSync(join(tmpdir(), 'headrace-bench-'));
-  const port = await freePort();
-  writeFileSync(join(directory, 'large'), randomBytes(LARGE_BYTES));
-  writeFileSync(join(directory, 'nginx.conf'), configuration(directory, port));
+/**
+ * Upstreams on the core of the load: nginx, so that it is never what is measured, and far.mjs. With `tls` there is a
+ * certificate, and nginx listens with it too.
+ */
+export async function startUpstreams({ core, node, tls }) {
+  const folder = mkdtempSync(join(tmpdir(), 'headrace-bench-'));
+  const remove = () => rmSync(folder, { recursive: true, force: true });
+  process.on('exit', remove);
+  writeFiles(folder);
+  const certificate = tls ? makeCertificate(folder) : undefined;
+  const [plain, secure, far] = [await freePort(), await freePort(), await freePort()];
 
-  const child = start(core, 'nginx', ['-p', directory, '-c', 'nginx.conf', '-e', 'error.log'], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  const removeDirectory = () => rmSync(directory, { recursive: true, force: true });
-  process.on('exit', removeDirectory);
-  await waitForPort(port, child);
-
-  return { origin: `http://127.0.0.1:${port}`, close: () => stop(child).then(removeDirectory) };
+  const io = { stdio: ['ignore', 'ignore', 'inherit'] };
+  const listen = [nginxListen(plain), tls ? nginxListen(secure, certificate) : ''];
+  const nginx = start(core, ...nginxCommand(folder, http(folder, plain, listen)), io);
+  const env = { ...process.env, PORT: String(far) };
+  const distant = start(core, node, [FAR], { ...io, env });
+  await Promise.all([waitForPort(plain, nginx), waitForPort(far, distant)]);
+  return {
+    certificate,
+    origins: {
+      plain: `http://127.0.0.1:${plain}`,
+      tls: `https://127.0.0.1:${secure}`,
+      far: `http://127.0.0.1:${far}`,
+    },
+    close: async () => {
+      await Promise.all([stop(nginx), stop(distant, 'SIGKILL')]);
+      remove();
+    },
+  };
 }
 
-function configuration(directory, port) {
+function writeFiles(folder) {
+  writeFileSync(join(folder, 'large'), randomBytes(MIB));
+  writeFileSync(join(folder, 'huge'), randomBytes(MIB));
+  // The rest is a hole, which costs no disk.
+  truncateSync(join(folder, 'huge'), 100 * MIB);
+  writeFileSync(join(folder, 'page'), gzipSync(page()));
+}
+
+function http(folder, port, listen) {
   return `
-daemon off;
-# One process: nothing is left behind when it is killed.
-master_process off;
-pid nginx.pid;
-worker_rlimit_nofile 8192;
-events { worker_connections 4096; }
-http {
-  access_log off;
   server_tokens off;
-  keepalive_requests 1000000000;
-  keepalive_timeout 120s;
   client_body_buffer_size 16k;
   large_client_header_buffers 4 16k;
   sendfile on;
   tcp_nopush on;
   open_file_cache max=16;
   default_type application/json;
-${nginxPaths()}
   server {
-    listen 127.0.0.1:${port} backlog=2048;
+    ${listen.join('\n    ')}
     add_header Cache-Control "private, max-age=0";
     add_header ETag '"5f3c-18d9a2"';
     add_header Vary "Accept-Encoding";
@@ -63,14 +80,14 @@ ${nginxPaths()}
 
 ${locations('small', `return 200 '${SMALL_JSON}';`)}
 ${locations('post', `return 200 '${SMALL_JSON}';`)}
-${locations('large', `default_type application/octet-stream; alias ${directory}/large;`)}
+${locations('large', `default_type application/octet-stream; alias ${folder}/large;`)}
+${locations('huge', `default_type application/octet-stream; alias ${folder}/huge;`)}
+${locations('page', `default_type text/html; add_header Content-Encoding gzip; alias ${folder}/page;`)}
 
     # Sends the request body back. Only for the check before a run: nginx reads a body only to pass it on.
 ${locations('echo', `proxy_set_header X-Body $request_body; proxy_pass http://127.0.0.1:${port}/echoed;`)}
     location = /echoed { return 200 $http_x_body; }
-  }
-}
-`;
+  }`;
 }
 
 /** With and without the prefix of the clients: headrace cuts it, the others pass it on. */

@@ -2,11 +2,16 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
+	"io"
 	"log"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"strconv"
+	"time"
 )
 
 func main() {
@@ -15,11 +20,40 @@ func main() {
 		log.Fatal(err)
 	}
 	proxy := httputil.NewSingleHostReverseProxy(upstream)
+	proxy.ErrorLog = log.New(io.Discard, "", 0)
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	// The default keeps two idle connections to a host, and opens a new one for nearly each request.
-	transport.MaxIdleConnsPerHost = 256
+	transport.MaxIdleConnsPerHost, _ = strconv.Atoi(os.Getenv("BENCH_CONNECTIONS"))
+	transport.MaxIdleConns = 0
+	transport.IdleConnTimeout = 2 * time.Minute
 	// Bodies go through as they are, as they do in the other proxies.
 	transport.DisableCompression = true
 	proxy.Transport = transport
-	log.Fatal(http.ListenAndServe("127.0.0.1:"+os.Args[1], proxy))
+	if os.Getenv("BENCH_FROM") != "" {
+		proxy.ModifyResponse = rewrite
+	}
+
+	address := "127.0.0.1:" + os.Args[1]
+	if certificate := os.Getenv("BENCH_CERT"); certificate != "" {
+		log.Fatal(http.ListenAndServeTLS(address, certificate, os.Getenv("BENCH_KEY"), proxy))
+	}
+	log.Fatal(http.ListenAndServe(address, proxy))
+}
+
+func rewrite(response *http.Response) error {
+	reader, err := gzip.NewReader(response.Body)
+	if err != nil {
+		return err
+	}
+	body, err := io.ReadAll(reader)
+	if err != nil {
+		return err
+	}
+	response.Body.Close()
+	body = bytes.ReplaceAll(body, []byte(os.Getenv("BENCH_FROM")), []byte(os.Getenv("BENCH_TO")))
+	response.Body = io.NopCloser(bytes.NewReader(body))
+	response.ContentLength = int64(len(body))
+	response.Header.Set("Content-Length", strconv.Itoa(len(body)))
+	response.Header.Del("Content-Encoding")
+	return nil
 }

@@ -1,5 +1,6 @@
+import dns from 'node:dns';
 import express from 'express';
-import { serve, upstream } from './lib/serve.mjs';
+import { keepAliveMs, maxConnections, rewrite, serve, upstream } from './lib/serve.mjs';
 
 const entry =
   process.env.BENCH_HEADRACE ?? new URL('../../dist/esm/index.js', import.meta.url).href;
@@ -20,7 +21,7 @@ const extras = {
   tracing: () => headrace.tracing(),
 };
 /** The status page has a path of its own, and looks at the pool all the time. */
-const balancer = loadBalancer({ upstreams: [upstream] });
+const balancer = loadBalancer({ upstreams: upstreams(Number(process.env.BENCH_UPSTREAMS ?? 1)) });
 const page = () => headrace.statusPage({ pools: { api: balancer.upstreams } });
 const pieces = (process.env.BENCH_PIECES ?? '').split(',').filter(Boolean);
 
@@ -36,6 +37,20 @@ app.use(
     response.headers.set('x-proxy', 'magical');
   }),
 );
-app.use(proxyPass());
+if (rewrite) app.use(modifyResponse(replaceAll));
+app.use(proxyPass({ connections: maxConnections, keepAliveMs }));
 
-serve(app);
+const server = serve(app);
+if (process.env.BENCH_ATTACH) headrace.attach(server, app);
+
+/** Many upstreams are names of one, so that each has connections of its own and none needs an address of its own. */
+function upstreams(count) {
+  if (count === 1) return [upstream];
+  dns.lookup = (_name, _options, done) => done(null, [{ address: '127.0.0.1', family: 4 }]);
+  const { port } = new URL(upstream);
+  return Array.from({ length: count }, (_, i) => `http://upstream-${i}.test:${port}`);
+}
+
+async function replaceAll(response) {
+  response.body = (await response.text()).replaceAll(rewrite.from, rewrite.to);
+}

@@ -1,9 +1,4 @@
-import express from 'express';
-import { createProxyMiddleware } from 'http-proxy-middleware';
-import { agent } from './lib/agent.mjs';
-import { serve, upstream } from './lib/serve.mjs';
+import { createProxyMiddleware, responseInterceptor } from 'http-proxy-middleware';
+import { serveMiddleware } from './lib/http-proxy-middleware.mjs';
 
-const app = express();
-app.use(createProxyMiddleware({ target: upstream, changeOrigin: true, agent }));
-
-serve(app);
+serveMiddleware({ createProxyMiddleware, responseInterceptor });

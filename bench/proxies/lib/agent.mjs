@@ -1,5 +1,8 @@
-import { Agent } from 'node:http';
-import { maxConnections } from './serve.mjs';
+import * as http from 'node:http';
+import * as https from 'node:https';
+import { maxConnections, upstream } from './serve.mjs';
+
+const { Agent } = upstream.startsWith('https:') ? https : http;
 
 /** The keep-alive agent that the documentation of the http-proxy family recommends. */
 export const agent = new Agent({

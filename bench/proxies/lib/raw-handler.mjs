@@ -1,7 +1,11 @@
-import { maxConnections, upstream } from './serve.mjs';
+import { keepAliveMs, maxConnections, upstream } from './serve.mjs';
 import { Pool } from './undici.mjs';
 
-const pool = new Pool(upstream, { connections: maxConnections, pipelining: 1 });
+const pool = new Pool(upstream, {
+  connections: maxConnections,
+  pipelining: 1,
+  keepAliveTimeout: keepAliveMs,
+});
 
 /**
  * The floor: what a careful author would write by hand for one upstream. It strips hop-by-hop fields,

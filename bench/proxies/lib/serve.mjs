@@ -1,22 +1,42 @@
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 
 const HOST = '127.0.0.1';
+const BACKLOG = 4096;
 
 /** Where the proxy under test sends its requests: an origin without a path. */
 export const upstream = process.env.BENCH_UPSTREAM ?? 'http://127.0.0.1:8198';
 
-/** Far above the number of clients of any case, so that no proxy queues for a connection. */
-export const maxConnections = 256;
+/** More than there are clients, so that no proxy queues for a connection. */
+export const maxConnections = Number(process.env.BENCH_CONNECTIONS ?? 256);
 
-/** Serves a `(req, res)` handler or an Express app on the harness's port. */
-export function serve(handler) {
-  const server = createServer(handler);
-  server.listen(port(), HOST, announce);
+/** Idle connections are kept while the others are measured: undici's own four seconds are too few for that. */
+export const keepAliveMs = 120_000;
+
+/** What to replace in the body of each answer, in the case that measures it. */
+export const rewrite = process.env.BENCH_FROM && {
+  from: process.env.BENCH_FROM,
+  to: process.env.BENCH_TO,
+};
+
+/** Key and certificate where clients are to speak TLS. */
+export const tls = process.env.BENCH_CERT && {
+  key: readFileSync(process.env.BENCH_KEY),
+  cert: readFileSync(process.env.BENCH_CERT),
+};
+
+/** Serves a `(req, res)` handler or an Express app on the harness's port; `upgrade` takes the server's event. */
+export function serve(handler, upgrade) {
+  const server = tls ? createSecureServer(tls, handler) : createServer(handler);
+  if (upgrade) server.on('upgrade', upgrade);
+  server.listen(port(), HOST, BACKLOG, announce);
+  return server;
 }
 
 /** The same for a Fastify app, which brings its own server. */
 export async function serveFastify(app) {
-  await app.listen({ port: port(), host: HOST });
+  await app.listen({ port: port(), host: HOST, backlog: BACKLOG });
   announce();
 }
 
