@@ -1,6 +1,9 @@
+import { createHash, type Hash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
-import type { Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import { connect as connectTls } from 'node:tls';
 import { describe, expect, it } from '@jest/globals';
 import {
@@ -12,7 +15,9 @@ import {
   proxyPass,
   UpstreamPool,
 } from 'headrace';
+import { holdSocket, openTunnel as open, writeConnected } from '../../src/transport/tunnel.js';
 import { selfSigned } from '../helpers/certificates.js';
+import { rawClient } from '../helpers/client.js';
 import { appOf, closeAfter, listen, rawUpstream } from '../helpers/servers.js';
 import { eventually, settled } from '../helpers/settled.js';
 import {
@@ -146,7 +151,7 @@ describe('a tunnel', () => {
   );
 
   it('ends when nothing has moved for tunnelIdleMs', async () => {
-    const { client, far, exchange } = await openTunnel({ tunnelIdleMs: 200 });
+    const { client, far, exchange } = await openTunnel({ tunnelIdleMs: 300 });
     const closed = once(far, 'close');
     for (let i = 0; i < 4; i++) {
       await new Promise((resolve) => setTimeout(resolve, 100));
@@ -228,6 +233,170 @@ describe('a tunnel', () => {
     client.end('hello');
     await ended;
     expect(text).toMatch(/\r\n\r\nhellobye$/);
+  });
+});
+
+describe('a tunnel with TLS', () => {
+  /** An open tunnel, with TLS before and behind the gateway as is said. */
+  async function secureTunnel(isBefore: boolean, isBehind: boolean) {
+    const certificate = await selfSigned('127.0.0.1');
+    const { cert: ca } = certificate;
+    const upstream = isBehind ? createTlsServer(certificate) : createServer();
+    const far = new Promise<Socket>((resolve) => {
+      upstream.on('upgrade', (_req, socket: Socket) => {
+        closeAfter(() => socket.destroy());
+        socket.write(switching('chat'));
+        resolve(socket);
+      });
+    });
+    const scheme = isBehind ? 'https' : 'http';
+    const pass = proxyPass(`${scheme}://127.0.0.1:${await listen(upstream)}`, { tls: { ca } });
+    closeAfter(() => pass.close());
+    let exchange: Exchange | undefined;
+    const app = appOf('express 5', (req, res, next) => {
+      exchange = exchangeOf(req, res);
+      pass(req, res, next);
+    });
+    const server = isBefore ? createTlsServer(certificate, app) : createServer(app);
+    const { port } = await attachedTo(app, { drainMs: 0 }, server);
+    const where = { port, host: '127.0.0.1' };
+    const client = isBefore ? connectTls({ ...where, ca }) : connect(where);
+    closeAfter(() => client.destroy());
+    client.write(upgradeRequest());
+    await once(client, 'readable');
+    client.read();
+    return { client, far: await far, exchange: exchange as unknown as Exchange };
+  }
+
+  /** Chunks of which no two are alike: what came twice, or in another place, is seen by the sum. */
+  function* numbered(count: number, sum: Hash): Generator<Buffer> {
+    const chunk = randomBytes(65_536);
+    for (let i = 0; i < count; i++) {
+      const one = Buffer.from(chunk);
+      one.writeUInt32BE(i);
+      sum.update(one);
+      yield one;
+    }
+  }
+
+  it.each([
+    ['before the gateway', true, false],
+    ['behind the gateway', false, true],
+  ])(
+    '%s holds back who sends to one that does not read, and loses nothing',
+    async (_, ...where) => {
+      const { client, far, exchange } = await secureTunnel(...where);
+      const chunks = 384;
+      const total = chunks * 65_536;
+      for (const [sender, reader] of [
+        [client, far],
+        [far, client],
+      ] as const) {
+        const before = exchange.bytesSent + exchange.bytesReceived;
+        const moved = () => exchange.bytesSent + exchange.bytesReceived - before;
+        const sent = createHash('sha256');
+        Readable.from(numbered(chunks, sent)).pipe(sender, { end: false });
+        await eventually('the first bytes', () => moved() > 0);
+        // What kernels hold for us is some megabytes; what we hold ourselves is bounded by a few chunks.
+        expect(await settled(moved)).toBeLessThan((total * 3) / 4);
+        const received = createHash('sha256');
+        let read = 0;
+        for await (const bytes of reader.iterator({ destroyOnReturn: false })) {
+          received.update(bytes);
+          read += bytes.length;
+          if (read >= total) break;
+        }
+        expect(received.digest('hex')).toBe(sent.digest('hex'));
+        expect(moved()).toBe(total);
+      }
+    },
+    30_000,
+  );
+});
+
+describe('the last bytes of a tunnel', () => {
+  const BIT = Buffer.alloc(8_192);
+  const turn = () => new Promise(setImmediate);
+
+  /** A tunnel to a server of which nothing is read any more after so long, and what becomes of it. */
+  async function leftAlone(lastBytesMs: number) {
+    const far = await rawUpstream(() => undefined);
+    const opened: { exchange: Exchange; ends: Socket[] }[] = [];
+    const { port } = await tunnelGateway('express 5', (req, res) => {
+      const exchange = exchangeOf(req, res);
+      const socket = connect(far.port, '127.0.0.1', () => {
+        writeConnected(exchange);
+        opened.push({ exchange, ends: [req.socket, socket] });
+        open(exchange, { socket, lastBytesMs });
+      });
+      holdSocket(socket);
+    });
+    const client = await rawClient(port, 'CONNECT far:1 HTTP/1.1\r\nHost: far:1\r\n\r\n');
+    await client.until((text) => text.endsWith('\r\n\r\n'));
+    const [{ exchange, ends }] = opened as [(typeof opened)[0]];
+    return { client, far: far.sockets[0] as Socket, exchange, ends };
+  }
+
+  /** Sends as much as kernels hold, and a rest that we do; not so much that we read no further. */
+  async function fill(exchange: Exchange, sender: Socket, end: Socket): Promise<number> {
+    let sent = 0;
+    while (end.writableLength === 0) {
+      sent += BIT.length;
+      sender.write(BIT);
+      while (exchange.bytesSent + exchange.bytesReceived < sent) await turn();
+    }
+    return sent;
+  }
+
+  it.each(['the client', 'the upstream'])(
+    'are not waited for without end when it is %s that does not read them',
+    async (waiting) => {
+      const { client, far, exchange, ends } = await leftAlone(50);
+      const [reader, other, end] = (
+        waiting === 'the client' ? [client.socket, far, ends[0]] : [far, client.socket, ends[1]]
+      ) as [Socket, Socket, Socket];
+      reader.pause();
+      await fill(exchange, other, end);
+      const began = performance.now();
+      other.resetAndDestroy();
+      await once(end, 'close');
+      expect(performance.now() - began).toBeGreaterThan(45);
+      await eventually('the outcome', () => exchange.outcome !== undefined);
+    },
+  );
+
+  it.each(['the client', 'the upstream'])(
+    'reach %s all the same when it has ended first, and reads late',
+    async (waiting) => {
+      const { client, far, exchange, ends } = await leftAlone(30_000);
+      const [reader, other, end] = (
+        waiting === 'the client' ? [client.socket, far, ends[0]] : [far, client.socket, ends[1]]
+      ) as [Socket, Socket, Socket];
+      reader.pause();
+      reader.allowHalfOpen = true;
+      other.allowHalfOpen = true;
+      const ended = once(other, 'end');
+      reader.end();
+      await ended;
+      const sent = await fill(exchange, other, end);
+      const closed = once(other, 'close');
+      other.end('.');
+      await closed;
+      let read = 0;
+      reader.removeAllListeners('data');
+      for await (const bytes of reader) read += bytes.length;
+      expect(read).toBe(sent + 1);
+    },
+  );
+
+  it('have half a minute otherwise, and come whole to who reads them in time', async () => {
+    const { client, far, exchange } = await leftAlone(30_000);
+    client.socket.pause();
+    far.end(Buffer.alloc(16 * 1_048_576, 'x'));
+    await settled(() => exchange.bytesReceived);
+    client.socket.resume();
+    expect((await client.closed(20_000)).endsWith('x'.repeat(1_000))).toBe(true);
+    expect(exchange.bytesReceived).toBe(16 * 1_048_576);
   });
 });
 

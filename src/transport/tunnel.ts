@@ -3,7 +3,7 @@ import { ResetError } from '../exchange/errors.js';
 import type { Exchange, InFlight } from '../exchange/exchange.js';
 import type { Upstream } from '../upstreams/upstream.js';
 
-/** How long a peer may keep the last bytes waiting when the other one has gone. */
+/** How long a side may keep the last bytes waiting when the other one has gone. */
 const LAST_BYTES_MS = 30_000;
 /** How long a connection is silent before it is asked whether its peer is still there. */
 const KEEP_ALIVE_MS = 60_000;
@@ -19,6 +19,12 @@ export interface FarEnd {
   readonly upstream?: Upstream | undefined;
   /** Ends the tunnel when nothing has gone either way for so long. No limit by default. */
   readonly idleMs?: number | undefined;
+  /**
+   * How long this one or the client may keep the last bytes waiting when the other has gone; for tests.
+   *
+   * @default 30_000
+   */
+  readonly lastBytesMs?: number | undefined;
 }
 
 /**
@@ -67,11 +73,14 @@ class Tunnel implements InFlight {
   readonly #client: End;
   readonly #far: End;
   readonly #upstream: Upstream | undefined;
+  readonly #lastBytesMs: number;
   #timer: NodeJS.Timeout | undefined = undefined;
 
-  constructor(exchange: Exchange, client: Socket, { socket, upstream, idleMs = 0 }: FarEnd) {
+  constructor(exchange: Exchange, client: Socket, far: FarEnd) {
+    const { socket, upstream, idleMs = 0, lastBytesMs = LAST_BYTES_MS } = far;
     this.#exchange = exchange;
     this.#upstream = upstream;
+    this.#lastBytesMs = lastBytesMs;
     this.#client = Object.assign(client, { [TUNNEL]: this });
     this.#far = Object.assign(socket, { [TUNNEL]: this });
     // All that passes, passes through this one: its timeout is that of the tunnel.
@@ -112,11 +121,13 @@ class Tunnel implements InFlight {
     if (other.destroyed) return;
     other.destroySoon();
     if (other.destroyed) return;
-    this.#timer = setTimeout(destroy, LAST_BYTES_MS, other);
+    this.#timer = setTimeout(destroy, this.#lastBytesMs, other);
     this.#timer.unref();
   }
 
   abandon(): void {
+    // The client has closed its connection. What it said before that is still on its way to the other side.
+    if (this.#client.destroyed) return this.closed(this.#client);
     this.#far.destroy();
     this.#client.destroy();
   }
