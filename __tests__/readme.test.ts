@@ -87,6 +87,18 @@ describe('the examples of the README come out as they say', () => {
     ]);
   });
 
+  it('reverseProxy, and who may pass', async () => {
+    const { url } = await start('reverseProxy', { block: 1 });
+    const as = (name: string) => `Basic ${btoa(name)}`;
+    const statusOf = async (path: string, authorization = '') =>
+      (await request(url).get(path).set('Authorization', authorization)).status;
+    expect(await statusOf('/shop')).toBe(200);
+    expect(await statusOf('/shop', as('ada:byron'))).toBe(401);
+    expect(await statusOf('/admin', as('ada:lovelace'))).toBe(200);
+    expect(await statusOf('/admin', as('bob:marley'))).toBe(403);
+    expect(await statusOf('/admin')).toBe(403);
+  });
+
   it('stripHopHeaders', async () => {
     const { url, backend } = await start('stripHopHeaders');
     await rawRequest(

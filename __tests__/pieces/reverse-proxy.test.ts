@@ -1,6 +1,12 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { once } from 'node:events';
 import type { RequestListener } from 'node:http';
 import { describe, expect, it } from '@jest/globals';
+import express from 'express';
 import {
+  assertIdentity,
+  attach,
+  basicAuth,
   type Discovery,
   exchangeOf,
   type Handler,
@@ -10,10 +16,12 @@ import {
   type ReverseProxyOptions,
   reverseProxy,
   UpstreamPool,
+  type Verifier,
 } from 'headrace';
 import supertest from 'supertest';
 import { answer, appWith, errorOf } from '../helpers/apps.js';
 import { type RawResponse, rawRequest } from '../helpers/client.js';
+import { basic } from '../helpers/identity.js';
 import { request } from '../helpers/requests.js';
 import {
   closeAfter,
@@ -267,6 +275,161 @@ describe.each(frameworks)('in %s, reverseProxy(url)', (framework) => {
     const other = await gateway(framework, reverseProxy('http://127.0.0.1:1'));
     expect((await fetch(other.url, { headers: { Via: '1.1 headrace' } })).status).toBe(508);
     expect((await fetch(other.url)).status).toBe(502);
+  });
+});
+
+describe('reverseProxy, asked who may pass', () => {
+  const users = basicAuth({ users: { ada: 'lovelace', bob: 'marley' } });
+  const { privateKey: signingKey } = generateKeyPairSync('ed25519');
+  const ADA = basic('ada', 'lovelace');
+  const BOB = basic('bob', 'marley');
+
+  /** A proxy before an upstream that shows what came; `ask` asks the proxy. */
+  async function guarding(options: ReverseProxyOptions, framework: Framework = 'express 5') {
+    const { url } = await serve(({ url: path, headers }, res) => {
+      res.end(JSON.stringify({ path, headers }));
+    });
+    const proxy = reverseProxy({ target: url, ...options });
+    closeAfter(() => proxy.close());
+    const { port } = await gateway(
+      framework,
+      proxy,
+      ...(framework === 'node:http' ? [] : [proxyErrors()]),
+    );
+    const ask = (line: string, ...lines: string[]) => rawRequest(port, request(line, lines));
+    const statusOf = async (...line: [string, ...string[]]) => (await ask(...line)).status;
+    return { proxy, ask, statusOf };
+  }
+
+  it.each(frameworks)('lets through whom all its pieces let through, in %s', async (framework) => {
+    const { ask, statusOf } = await guarding(
+      {
+        addressList: { allow: 'loopback' },
+        authenticate: users,
+        authorize: { allow: [{ path: '/v1/own/**', claims: { sub: 'ada' } }] },
+        rewriteUrl: { '^/api': '/v1' },
+        stripHopHeaders: { also: ['x-user'] },
+        assertIdentity: { signingKey, headers: { 'x-user': 'sub' } },
+      },
+      framework,
+    );
+    const refused = await ask('GET /api/own/a');
+    expect([refused.status, refused.header('www-authenticate')]).toEqual([
+      401,
+      'Basic realm="gateway", charset="UTF-8"',
+    ]);
+    expect(await statusOf('GET /api/own/a', BOB)).toBe(403);
+    // What is judged is what the upstream gets, and not what the client says.
+    expect(await statusOf('GET /v1/own/a', ADA)).toBe(200);
+    expect(await statusOf('GET /api/other', ADA)).toBe(403);
+    const { path, headers } = JSON.parse((await ask('GET /api/own/a', ADA, 'X-User: bob')).body);
+    expect([path, headers['x-user'], headers.authorization]).toEqual([
+      '/v1/own/a',
+      'ada',
+      undefined,
+    ]);
+    expect(headers['x-headrace-assertion']).toMatch(/^eyJ/);
+  });
+
+  it('goes by the address first', async () => {
+    const options = { addressList: { deny: 'loopback' }, authenticate: users };
+    expect(await (await guarding(options)).statusOf('GET /')).toBe(403);
+  });
+
+  it('takes several verifiers, and the options of authenticate()', async () => {
+    const key: Verifier = {
+      scheme: 'key',
+      verify: () => ({ refused: 'no' }),
+      challenge: () => 'Key',
+    };
+    const two = await guarding({ authenticate: [users, key] });
+    expect((await two.ask('GET /')).header('www-authenticate')).toMatch(/^Basic .*, Key$/);
+    expect(await two.statusOf('GET /', ADA)).toBe(200);
+    const optional = await guarding({ authenticate: [users, { optional: true }] });
+    expect(await optional.statusOf('GET /')).toBe(200);
+    expect(await optional.statusOf('GET /', basic('ada', 'byron'))).toBe(401);
+  });
+
+  it('has no fallback for those who may not pass, lest it gives them what it kept from others', async () => {
+    const { statusOf } = await guarding({
+      authenticate: users,
+      authorize: { allow: [{ claims: { sub: 'ada' } }] },
+      fallback: () => ({ body: 'a copy' }),
+    });
+    expect(await statusOf('GET /')).toBe(401);
+    expect(await statusOf('GET /', BOB)).toBe(403);
+  });
+
+  it('counts requests by who sends them, where that is asked for', async () => {
+    const { statusOf } = await guarding({
+      authenticate: users,
+      rateLimiter: {
+        limit: 1,
+        keyGenerator: (req, res) => `${exchangeOf(req, res).identity?.subject}`,
+      },
+    });
+    const statuses: unknown[] = [];
+    for (const who of [ADA, BOB, ADA]) statuses.push(await statusOf('GET /', who));
+    expect(statuses).toEqual([200, 200, 429]);
+  });
+
+  it('asks a service about those whom the policy lets through, and closes its connections', async () => {
+    const asked: unknown[] = [];
+    const service = await serve(({ headers }, res) => {
+      asked.push([headers['x-forwarded-uri'], headers['x-forwarded-for']]);
+      res.writeHead(200, { 'X-Plan': 'gold' }).end();
+    });
+    const closed: Promise<unknown>[] = [];
+    service.server.on('connection', (socket) => closed.push(once(socket, 'close')));
+    const { proxy, ask, statusOf } = await guarding({
+      authorize: { allow: [{ path: '/v1/**' }] },
+      forwardAuth: { url: service.url, copyHeaders: ['x-plan'] },
+      rewriteUrl: { '^/api': '/v1' },
+    });
+    expect(await statusOf('GET /other')).toBe(403);
+    const { headers } = JSON.parse((await ask('GET /api/a', 'X-Plan: free')).body);
+    expect([headers['x-plan'], asked]).toEqual(['gold', [['/api/a', '127.0.0.1']]]);
+    await proxy.close();
+    await Promise.all(closed);
+  });
+
+  it('keeps WebSockets out as well', async () => {
+    const app = express().use(reverseProxy({ target: DOWN, authenticate: users }), proxyErrors());
+    const { server, port } = await serve(app);
+    const attached = attach(server, app);
+    closeAfter(() => attached.close());
+    const asked = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13'];
+    const key = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==';
+    expect((await rawRequest(port, request('GET /', [...asked, key]))).status).toBe(401);
+    expect((await rawRequest(port, request('GET /', [...asked, key, ADA]))).status).toBe(502);
+  });
+
+  it('takes an assertIdentity() whose keys are served elsewhere', async () => {
+    const assertion = assertIdentity({ signingKey, header: 'x-who' });
+    const { ask } = await guarding({ authenticate: users, assertIdentity: assertion });
+    expect(JSON.parse((await ask('GET /', ADA)).body).headers['x-who']).toMatch(/^eyJ/);
+  });
+
+  it.each(['addressList', 'authenticate', 'authorize', 'forwardAuth', 'assertIdentity'])(
+    'refuses %s that is there, and undefined',
+    (name) => {
+      expect(() => reverseProxy({ target: DOWN, [name]: undefined })).toThrow(
+        new TypeError(`reverseProxy: ${name} is there, and undefined`),
+      );
+    },
+  );
+
+  it.each<[object, string]>([
+    [{ addressList: {} }, 'addressList: allow or deny says who may pass'],
+    [{ authenticate: [] }, 'authenticate: needs a verifier'],
+    [{ authenticate: false }, 'authenticate: verifiers[0] must have a scheme and verify()'],
+    [{ authenticate: basicAuth }, 'authenticate: verifiers[0] must have a scheme and verify()'],
+    [{ authorize: {} }, 'authorize: allow is required'],
+    [{ forwardAuth: {} }, 'forwardAuth: url must be'],
+    [{ assertIdentity: {} }, 'assertIdentity: signingKey must be'],
+    [{ assertIdentity: () => {} }, 'assertIdentity: options must be an object, received function'],
+  ])('refuses %j', (options, message) => {
+    expect(() => reverseProxy({ target: DOWN, ...options })).toThrow(message);
   });
 });
 

@@ -1,7 +1,9 @@
-import { exchangeOf, type Handler, type Next, type ResponseEdit } from '../exchange/exchange.js';
+import type { Handler, ResponseEdit } from '../exchange/exchange.js';
 import type { ResponseInit } from '../exchange/upstream-response.js';
+import type { Verifier } from '../identity/verifier.js';
 import { flag, known, refuseRequest } from '../options.js';
-import { fail } from '../transport/deliver.js';
+import type { AccessCheck } from '../transport/access-rule.js';
+import { runInTurn } from '../transport/in-turn.js';
 import { TRANSPORT_OPTIONS } from '../transport/settings.js';
 import type { Discovery } from '../upstreams/discovery/discovery.js';
 import type { FallbackHandler } from '../upstreams/fallback-option.js';
@@ -9,9 +11,18 @@ import type { UpstreamPool } from '../upstreams/pool.js';
 import { POOL_OPTIONS, type UpstreamPoolOptions } from '../upstreams/pool-options.js';
 import type { StickyOptions } from '../upstreams/sticky.js';
 import { Upstream, type UpstreamInit } from '../upstreams/upstream.js';
+import { type AddressListOptions, addressList } from './address-list.js';
+import {
+  type AssertIdentity,
+  type AssertIdentityOptions,
+  assertIdentity,
+} from './assert-identity.js';
+import { type AuthenticateOptions, authenticate } from './authenticate.js';
+import { type AuthorizeOptions, authorize } from './authorize.js';
 import { type CircuitBreakerOptions, circuitBreaker } from './circuit-breaker.js';
 import { type ConcurrencyLimitOptions, concurrencyLimit } from './concurrency-limit.js';
 import { fallback } from './fallback.js';
+import { type ForwardAuthOptions, forwardAuth } from './forward-auth.js';
 import { type ForwardedForOptions, forwardedFor } from './forwarded-for.js';
 import { type LoadBalancerOptions, loadBalancer } from './load-balancer.js';
 import { modifyResponse } from './modify-response.js';
@@ -45,6 +56,19 @@ export interface ReverseProxyOptions extends ProxyPassOptions, UpstreamPoolOptio
   readonly concurrencyLimit?: ConcurrencyLimitOptions | undefined;
   /** Options of `circuitBreaker()`; left out without any. */
   readonly circuitBreaker?: CircuitBreakerOptions | undefined;
+  /** Options of `addressList()`; left out without any. */
+  readonly addressList?: AddressListOptions;
+  /** A verifier, or the arguments of `authenticate()` in a list; left out without any. */
+  readonly authenticate?:
+    | Verifier
+    | readonly Verifier[]
+    | readonly [...Verifier[], AuthenticateOptions];
+  /** The policy of `authorize()`; left out without one. */
+  readonly authorize?: AuthorizeOptions | AccessCheck;
+  /** Options of `forwardAuth()`; left out without any. */
+  readonly forwardAuth?: ForwardAuthOptions;
+  /** Options of `assertIdentity()`, or what it returns, where its keys are served; left out without any. */
+  readonly assertIdentity?: AssertIdentityOptions | AssertIdentity;
   /** Options of `proxyStatus()`; left out without any. */
   readonly proxyStatus?: ProxyStatusOptions | undefined;
   /** Options of `stripHopHeaders()`. */
@@ -73,8 +97,18 @@ export interface ReverseProxy extends Handler {
   close(): Promise<void>;
 }
 
+/** The options whose pieces say who may pass. One that is missing must not let everybody in. */
+const GUARDS = [
+  'addressList',
+  'authenticate',
+  'authorize',
+  'forwardAuth',
+  'assertIdentity',
+] as const satisfies readonly (keyof ReverseProxyOptions)[];
+
 /** The options that stand for a piece each; the others are those of the balancer and of `proxyPass()`. */
 const PIECES = [
+  ...GUARDS,
   'retry',
   'fallback',
   'rateLimiter',
@@ -128,7 +162,7 @@ export function reverseProxy(options: Target | ReverseProxyOptions): ReverseProx
   const pieces: readonly Piece[] = [...first, ...choosing, ...last, pass];
 
   const handler: Handler = function reverseProxyMiddleware(req, res, next) {
-    run(pieces, 0, req, res, next);
+    runInTurn(pieces, req, res, next);
   };
   return Object.assign(handler, {
     upstreams: balancer?.upstreams,
@@ -141,8 +175,6 @@ export function reverseProxy(options: Target | ReverseProxyOptions): ReverseProx
 type Choice = Omit<LoadBalancerOptions, 'upstreams'>;
 type Piece = Handler & { close?(): Promise<void> };
 type PieceOptions = Pick<ReverseProxyOptions, (typeof PIECES)[number]>;
-type Request = Parameters<Handler>[0];
-type Response = Parameters<Handler>[1];
 
 function split(options: PieceOptions & ProxyPassOptions): PieceOptions & {
   readonly passOptions: ProxyPassOptions;
@@ -157,14 +189,46 @@ function split(options: PieceOptions & ProxyPassOptions): PieceOptions & {
 }
 
 function before(options: PieceOptions): Piece[] {
-  const { forwardedFor: forwarded = {} } = options;
+  const { addressList: addresses, authenticate: verifiers, forwardedFor: forwarded = {} } = options;
+  checkGuards(options);
   const pieces: Piece[] = [];
   if (options.proxyStatus !== undefined) pieces.push(proxyStatus(options.proxyStatus));
-  if (options.fallback !== undefined) pieces.push(fallback(options.fallback));
-  if (options.rateLimiter !== undefined) pieces.push(rateLimiter(options.rateLimiter));
+  if (addresses !== undefined) pieces.push(addressList(addresses));
+  if (verifiers !== undefined) {
+    pieces.push(
+      authenticate(...((Array.isArray(verifiers) ? verifiers : [verifiers]) as Verifier[])),
+    );
+  }
   pieces.push(stripHopHeaders(options.stripHopHeaders));
   if (forwarded !== false) pieces.push(forwardedFor(forwarded));
   if (options.rewriteUrl !== undefined) pieces.push(rewriteUrl(options.rewriteUrl));
+  pieces.push(...guards(options));
+  // Not before: whoever may not pass must not be given what a fallback has kept from others.
+  if (options.fallback !== undefined) pieces.push(fallback(options.fallback));
+  if (options.rateLimiter !== undefined) pieces.push(rateLimiter(options.rateLimiter));
+  return pieces;
+}
+
+function checkGuards(options: PieceOptions): void {
+  for (const name of GUARDS) {
+    if (name in options && options[name] === undefined) {
+      throw new TypeError(`reverseProxy: ${name} is there, and undefined`);
+    }
+  }
+}
+
+/** What goes by the request as it will be sent. */
+function guards({
+  authorize: policy,
+  forwardAuth: service,
+  assertIdentity: assertion,
+}: PieceOptions): Piece[] {
+  const pieces: Piece[] = [];
+  if (policy !== undefined) pieces.push(authorize(policy));
+  if (service !== undefined) pieces.push(forwardAuth(service));
+  if (assertion !== undefined) {
+    pieces.push(isInPlace(assertion) ? assertion : assertIdentity(assertion));
+  }
   return pieces;
 }
 
@@ -188,6 +252,10 @@ function after(options: PieceOptions): Piece[] {
   return pieces;
 }
 
+function isInPlace(assertion: AssertIdentityOptions | AssertIdentity): assertion is AssertIdentity {
+  return typeof assertion === 'function' && 'jwksHandler' in assertion;
+}
+
 /** One upstream, or one that a function names: there is no other to try. */
 function isSingle(target: Target | undefined): boolean {
   return typeof target === 'string' || target instanceof URL || typeof target === 'function';
@@ -199,23 +267,6 @@ function refuseChoice(choice: Choice): undefined {
     if (value === undefined) continue;
     throw new TypeError(`reverseProxy: ${name} needs upstreams, and target is a function`);
   }
-}
-
-/** Runs the pieces in turn; the last one gets the `next` of the whole. */
-function run(
-  pieces: readonly Handler[],
-  i: number,
-  req: Request,
-  res: Response,
-  next?: Next,
-): void {
-  const piece = pieces[i] as Handler;
-  if (i === pieces.length - 1) return piece(req, res, next);
-  piece(req, res, (error) => {
-    if (error === undefined) run(pieces, i + 1, req, res, next);
-    else if (next !== undefined) next(error);
-    else fail(exchangeOf(req, res), error, undefined);
-  });
 }
 
 /** What is balanced over where there is one target: that, or the pool that it is. */
