@@ -1,10 +1,12 @@
 import { describe, expect, it, jest } from '@jest/globals';
 import {
   type Around,
+  addressList,
   circuitBreaker,
   concurrencyLimit,
   type Exchange,
   exchangeOf,
+  forwardedFor,
   type Handler,
   loadBalancer,
   proxyPass,
@@ -12,6 +14,7 @@ import {
   requestId,
   retry,
   rewriteUrl,
+  tracing,
   type Upstream,
 } from 'headrace';
 import { rawRequest } from './helpers/client.js';
@@ -25,6 +28,8 @@ import { eventually } from './helpers/settled.js';
 /** A function of a user's, of whatever type it should have been. */
 // biome-ignore lint/suspicious/noExplicitAny: it stands for functions that break their types
 type Given = (...args: any[]) => any;
+
+const asked = request('GET /', ['X-Forwarded-For: 192.0.2.1']);
 
 const edit =
   (use: (exchange: Exchange) => void): Handler =>
@@ -89,6 +94,36 @@ const askers: [
     'exchange.around(): a wrapper must return a response, such as that of send(), received ',
   ],
   [
+    'trust in who has forwarded',
+    (given, url) => [forwardedFor({ trust: given }), proxyPass(url)],
+    'forwardedFor: trust() must return true or false, received ',
+  ],
+  [
+    'trust in who names the client',
+    (given, url) => [addressList({ allow: ['127.0.0.1'], trust: given }), proxyPass(url)],
+    'addressList: trust() must return true or false, received ',
+  ],
+  [
+    'trust in who begins a trace',
+    (given, url) => [tracing({ trust: given, api: false }), proxyPass(url)],
+    'tracing: trust() must return true or false, received ',
+  ],
+  [
+    'exchange.path',
+    (given, url) => [
+      (req, res, next) => {
+        try {
+          exchangeOf(req, res).path = given();
+        } catch (error) {
+          return next(error);
+        }
+        next();
+      },
+      proxyPass(url),
+    ],
+    'exchange.path must be a string, received ',
+  ],
+  [
     'exchange.upstream',
     (given) => [
       edit((exchange) => {
@@ -108,7 +143,7 @@ describe.each(['express 5', 'node:http'] as const)('a function of a user, in %s,
       for (const wrong of [5, {}, Promise.resolve(5)]) {
         const { errors, record } = recordErrors();
         const { port } = await gateway(framework, ...make(() => wrong, url), record);
-        expect((await rawRequest(port, request('GET /'))).status).toBe(500);
+        expect((await rawRequest(port, asked)).status).toBe(500);
         expect(errors.map(({ message }) => message)).toEqual([expect.stringContaining(words)]);
       }
     },
@@ -122,7 +157,7 @@ describe.each(['express 5', 'node:http'] as const)('a function of a user, in %s,
       throw own;
     };
     const { port } = await gateway(framework, ...make(given, url), record);
-    expect((await rawRequest(port, request('GET /'))).status).toBe(500);
+    expect((await rawRequest(port, asked)).status).toBe(500);
     expect(errors).toEqual([own]);
   });
 });

@@ -151,3 +151,14 @@ export function fraction(path: string, value: number): void {
     throw new RangeError(`${path} must be a number from 0 to 1, received ${inspect(value)}`);
   }
 }
+
+/**
+ * Whether a function of the user's has said yes. Only `true` does, and what is empty says no.
+ *
+ * @throws TypeError for anything else: a promise, above all, would be a yes to everybody.
+ */
+export function saidYes(path: string, answer: unknown): boolean {
+  if (answer === true) return true;
+  if (!answer) return false;
+  throw new TypeError(`${path} must return true or false, received ${inspect(answer)}`);
+}

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { inspect } from '../options.js';
 import type { UpstreamPool } from '../upstreams/pool.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import { onAnswerClosed } from './answer-closed.js';
@@ -186,6 +187,9 @@ export class Exchange {
   }
 
   set path(path: string) {
+    if (typeof path !== 'string') {
+      throw new TypeError(`exchange.path must be a string, received ${inspect(path)}`);
+    }
     this.#path = path;
   }
 

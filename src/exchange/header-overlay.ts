@@ -1,4 +1,5 @@
 import { type IncomingMessage, validateHeaderName, validateHeaderValue } from 'node:http';
+import { inspect } from '../options.js';
 import { ClientFields } from './client-fields.js';
 import {
   ALIASED,
@@ -77,6 +78,11 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
       throw new TypeError(`exchange.headers.set: "${name}" is written by the transport itself`);
     }
     const edit = typeof value === 'number' ? String(value) : value;
+    if (typeof edit !== 'string' && !Array.isArray(edit)) {
+      throw new TypeError(
+        `exchange.headers.set: the value of ${name} must be a text, a number or lines, received ${inspect(edit)}`,
+      );
+    }
     for (const line of typeof edit === 'string' ? [edit] : edit) validateHeaderValue(name, line);
     this.#put(lower, name, edit);
     return this;

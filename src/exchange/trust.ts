@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP } from 'node:net';
-import { inspect, wholeNumber } from '../options.js';
+import { inspect, saidYes, wholeNumber } from '../options.js';
 import { appTrusts, clientAddress, peerAddress, type Trusts } from './client.js';
 
 /**
@@ -20,7 +20,9 @@ export type RequestTrusts = (req: IncomingMessage, address: string, hop: number)
 export function trustFor(path: string, trust: Trust): RequestTrusts {
   if (trust === 'app') return appTrusts;
   if (typeof trust === 'boolean') return () => trust;
-  if (typeof trust === 'function') return (_req, address, hop) => trust(address, hop);
+  if (typeof trust === 'function') {
+    return (_req, address, hop) => saidYes(`${path}()`, trust(address, hop));
+  }
   if (typeof trust === 'number') {
     wholeNumber(path, trust);
     return (_req, _address, hop) => hop < trust;

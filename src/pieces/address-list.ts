@@ -38,7 +38,12 @@ export function addressList(options: AddressListOptions): Handler {
   const trusts = trustFor('addressList: trust', trust);
 
   return function addressListMiddleware(req, res, next) {
-    const address = trustedAddress(req, trusts);
+    let address: string | undefined;
+    try {
+      address = trustedAddress(req, trusts);
+    } catch (error) {
+      return fail(exchangeOf(req, res), error, next);
+    }
     let reason: string | undefined;
     if (address === undefined) reason = 'The address of the client is not known';
     else if (denied !== undefined && mayBeIn(denied, address)) reason = `deny has ${address}`;

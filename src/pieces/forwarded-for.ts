@@ -84,15 +84,16 @@ export function forwardedFor(options: ForwardedForOptions = {}): Handler {
 
   return function forwardedForMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
+    let trusted: boolean;
     try {
       ownVia?.sign(exchange);
+      const peer = peerAddress(req);
+      trusted = peer !== undefined && trusts(req, peer, 0);
+      if (!trusted) dropClaims(exchange, written);
+      for (const field of fields) write(exchange, field, peer, trusted, trusts);
     } catch (error) {
       return fail(exchange, error, next);
     }
-    const peer = peerAddress(req);
-    const trusted = peer !== undefined && trusts(req, peer, 0);
-    if (!trusted) dropClaims(exchange, written);
-    for (const field of fields) write(exchange, field, peer, trusted, trusts);
     if (certificates !== undefined && !(trusted && req.headers['client-cert'] !== undefined)) {
       writeCertificate(exchange, certificates, clientCertificate === 'chain');
     }

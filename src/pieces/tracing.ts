@@ -1,10 +1,10 @@
-import { peerAddress } from '../exchange/client.js';
 import { type Exchange, exchangeOf, type Handler } from '../exchange/exchange.js';
 import { redactor, SECRET_PARAMETERS } from '../exchange/redact.js';
 import { TRACE_FIELDS, traceIdIn } from '../exchange/traceparent.js';
-import { type Trust, trustFor } from '../exchange/trust.js';
+import { type Trust, trustFor, trustsPeer } from '../exchange/trust.js';
 import { inspect, known } from '../options.js';
 import { ClientSpans } from '../transport/client-spans.js';
+import { fail } from '../transport/deliver.js';
 import { loadOpenTelemetry, type OpenTelemetryApi } from '../transport/open-telemetry.js';
 
 /** Options for {@link tracing}. */
@@ -52,8 +52,12 @@ export function tracing(options: TracingOptions = {}): Handler {
 
   return function tracingMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
-    const peer = peerAddress(req);
-    const trusted = peer !== undefined && trusts(req, peer, 0);
+    let trusted: boolean;
+    try {
+      trusted = trustsPeer(req, trusts);
+    } catch (error) {
+      return fail(exchange, error, next);
+    }
     readTrace(exchange, trusted);
     const go = (): void => {
       spans?.follow(exchange, trusted);

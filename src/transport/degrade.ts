@@ -3,6 +3,7 @@ import type { Exchange } from '../exchange/exchange.js';
 import type { FailureHandler } from '../exchange/fallback.js';
 import { isUpstream } from '../exchange/is-upstream.js';
 import { UpstreamResponse } from '../exchange/upstream-response.js';
+import { inspect } from '../options.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import { log } from './log.js';
 
@@ -49,6 +50,10 @@ async function ask(
   try {
     const instead = await handler(error, exchange.req, exchange);
     if (instead === undefined) return undefined;
+    if (typeof instead !== 'object' || instead === null) {
+      const wanted = 'a response, an upstream or a pool';
+      throw new TypeError(`A fallback must return ${wanted}, received ${inspect(instead)}`);
+    }
     if ('pick' in instead) return instead.pick(exchange);
     return isUpstream(instead) || 'relayTo' in instead ? instead : new UpstreamResponse(instead);
   } catch (cause) {

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { type BlockList, isIP } from 'node:net';
-import { inspect, wholeNumber } from '../options.js';
+import { inspect, saidYes, wholeNumber } from '../options.js';
 import { addressList, facesOf, holds, isPublic, isRange } from './address-guard.js';
 import { canonicalHost, type RequestedTarget } from './requested-target.js';
 
@@ -131,7 +131,7 @@ function rules(path: string, given: TargetRule | readonly TargetRule[]): Rules {
   for (const [i, rule] of list.entries()) {
     const at = Array.isArray(given) ? `${path}[${i}]` : path;
     if (typeof rule === 'function') {
-      checks.push(rule);
+      checks.push(async (facts) => saidYes(`${at}()`, await rule(facts)));
     } else if (typeof rule === 'number') {
       wholeNumber(at, rule, 1, MAX_PORT);
       ports.add(rule);

@@ -1,4 +1,5 @@
 import { RateLimitStoreError } from '../exchange/errors.js';
+import { inspect } from '../options.js';
 import type { RateLimitInfo, RateLimitStore } from './rate-limit.js';
 
 /** How {@link PromptStore} deals with a store. */
@@ -74,7 +75,11 @@ export class PromptStore {
 
   async #count(key: string): Promise<RateLimitInfo> {
     if (this.#mustInit) await this.#init();
-    return this.#store.increment(key);
+    const info: RateLimitInfo | undefined = await this.#store.increment(key);
+    if (typeof info?.totalHits === 'number') return info;
+    throw new TypeError(
+      `increment() of the store must return totalHits, received ${inspect(info)}`,
+    );
   }
 
   #mayAsk(): boolean {
