@@ -90,7 +90,7 @@ export function provider(issuer: string, client: Client): Express {
     res.set('Cache-Control', 'no-store').send(loginForm(''));
   });
   app.post('/interaction/:uid', express.urlencoded({ extended: false }), async (req, res) => {
-    const { user, password } = req.body as Record<string, unknown>;
+    const { user, password } = (req.body ?? {}) as Record<string, unknown>;
     const account = accounts.get(String(user));
     if (account === undefined || account.password !== password) {
       res.status(401).send(loginForm('<p>Nobody has this name and this password.</p>'));
