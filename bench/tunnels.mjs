@@ -16,6 +16,8 @@ const HANDSHAKE = [
 ].join('\r\n');
 const SWITCH =
   'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n';
+/** Files that a process has open besides its tunnels; some are being opened or closed. */
+const OTHER_FILES = 500;
 /** Ports of one address do not suffice for everybody; loopback has more addresses. */
 const ADDRESSES = 4;
 
@@ -25,7 +27,7 @@ process.on('disconnect', () => process.exit());
 const [role, ...rest] = process.argv.slice(2);
 if (role === 'gateway') await gateway(rest[0]);
 else if (role === 'upstream') upstream();
-else await main(Number(role ?? 9_000));
+else await main(Number(role ?? 10_000));
 
 async function gateway(target) {
   const { default: express } = await import('express');
@@ -37,11 +39,11 @@ async function gateway(target) {
   server.listen(0, '127.0.0.1', 4_096, () => process.send(server.address().port));
   process.on('message', () => {
     for (let i = 0; i < 3; i++) global.gc();
-    const { heapUsed, rss, external } = process.memoryUsage();
+    const { heapUsed, rss } = process.memoryUsage();
     const handles = process
       .getActiveResourcesInfo()
       .filter((one) => one === 'TCPSocketWrap').length;
-    process.send({ heapUsed, rss, external, handles });
+    process.send({ heapUsed, rss, handles });
   });
 }
 
@@ -62,10 +64,26 @@ async function started(...args) {
   return { child, port };
 }
 
-async function measure({ child }) {
-  child.send('measure');
-  const [figures] = await once(child, 'message');
-  return figures;
+/** What all gateways come to. */
+async function measure(gateways) {
+  const sum = { heapUsed: 0, rss: 0, handles: 0 };
+  for (const { child } of gateways) {
+    child.send('measure');
+    const [figures] = await once(child, 'message');
+    for (const name of Object.keys(sum)) sum[name] += figures[name];
+  }
+  return sum;
+}
+
+/** A tunnel takes two files of a gateway: where one may not have that many, several share the work. */
+function gatewaysFor(count) {
+  const { soft } = process.report.getReport().userLimits?.open_files ?? {};
+  const most = Number(soft);
+  if (!(most > 0)) return 1;
+  if (count + OTHER_FILES > most) {
+    throw new Error(`${count} tunnels need more than the ${most} open files of \`ulimit -n\``);
+  }
+  return Math.ceil((2 * count) / (most - OTHER_FILES));
 }
 
 async function open(port, i) {
@@ -80,11 +98,14 @@ async function open(port, i) {
   return socket;
 }
 
-async function openAll(port, count) {
+async function openAll(gateways, count) {
   const sockets = [];
   while (sockets.length < count) {
     const batch = Math.min(100, count - sockets.length);
-    sockets.push(...(await Promise.all(Array.from({ length: batch }, (_, i) => open(port, i)))));
+    const opening = Array.from({ length: batch }, (_, i) =>
+      open(gateways[i % gateways.length].port, i),
+    );
+    sockets.push(...(await Promise.all(opening)));
   }
   return sockets;
 }
@@ -108,18 +129,22 @@ async function echoes(socket, ms) {
 
 async function main(count) {
   const far = await started('upstream');
-  const near = await started('gateway', `http://127.0.0.1:${far.port}`);
-  await closeAll(await openAll(near.port, 500));
+  const near = [];
+  for (let i = gatewaysFor(count); i > 0; i--) {
+    near.push(await started('gateway', `http://127.0.0.1:${far.port}`));
+  }
+  await closeAll(await openAll(near, 500));
   const before = await measure(near);
   const began = performance.now();
-  const sockets = await openAll(near.port, count);
+  const sockets = await openAll(near, count);
   const openMs = performance.now() - began;
   const during = await measure(near);
   const rounds = await Promise.all(sockets.slice(0, 50).map((socket) => echoes(socket, 3_000)));
   await closeAll(sockets);
   const after = await measure(near);
   const kib = (bytes) => `${(bytes / 1_024 / count).toFixed(1)} KiB`;
-  console.log(`${count} tunnels, Node ${process.versions.node}`);
+  const processes = near.length === 1 ? 'one gateway' : `${near.length} gateways`;
+  console.log(`${count} tunnels through ${processes}, Node ${process.versions.node}`);
   console.log(
     `opened in ${Math.round(openMs)} ms: ${Math.round((count * 1_000) / openMs)} a second`,
   );
@@ -130,6 +155,6 @@ async function main(count) {
   console.log(
     `left behind: ${kib(after.heapUsed - before.heapUsed)} each, ${after.handles - before.handles} sockets`,
   );
-  near.child.kill();
+  for (const { child } of near) child.kill();
   far.child.kill();
 }
