@@ -39,17 +39,17 @@ async function main(options) {
     major: Number.parseInt(setting.versions.node, 10),
   };
 
-  if (options.svg && runs.length > 0) writeFileSync(options.svg, picture(runs[0]));
-  if (options.guard) {
-    const { lines, exitCode } = guardVerdict(judged);
-    console.log(`\n### Guard\n\n${lines.join('\n')}`);
-    process.exitCode = exitCode;
-    return;
-  }
   const verdicts = { goals: judge(goals, judged), floors: judge(floors, judged) };
+  if (options.svg && runs.length > 0) writeFileSync(options.svg, picture(runs[0]));
+  if (options.json) writeJson(options.json, { setting, runs, ...verdicts });
+  if (options.guard) return sayGuard(guardVerdict(judged));
   console.log(`\n### Goals\n\n${goalLines(verdicts.goals)}`);
   console.log(`\n### What has to stay\n\n${goalLines(verdicts.floors)}`);
-  if (options.json) writeJson(options.json, { setting, runs, ...verdicts });
+}
+
+function sayGuard({ lines, exitCode }) {
+  console.log(`\n### Guard\n\n${lines.join('\n')}`);
+  process.exitCode = exitCode;
 }
 
 function prepare(options) {

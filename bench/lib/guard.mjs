@@ -18,20 +18,22 @@ export const guardOptions = {
 /** How the process ends. 75 is what sendmail calls a temporary failure: try again later. */
 const EXIT = { pass: 0, fail: 1, noisy: 75 };
 
-/** What the guard has to say of a run: `{ lines, exitCode }`. */
-export function guardVerdict({ runs, contestants, major }) {
+/** What the guard has to say of a run, by rules like those in goals.mjs: `{ lines, exitCode }`. */
+export function guardVerdict(judged, { limits, twins, margin } = guard) {
   const noise = Object.fromEntries(
-    runs.map(({ benchCase, samples }) => [benchCase.name, noiseOf(samples)]),
+    judged.runs.map(({ benchCase, samples }) => [
+      benchCase.name,
+      noiseOf(ratio(samples, ...twins)),
+    ]),
   );
-  const findings = judge(guard.limits, { runs, contestants, major }).map((limit) =>
-    finding(limit, noise[limit.case]),
+  const findings = judge(limits, judged).map((limit) =>
+    finding(limit, { margin, noise: noise[limit.case] }),
   );
   const outcome = ['fail', 'noisy'].find((kind) => findings.some((one) => one.kind === kind));
   return { lines: findings.map(({ line }) => line), exitCode: EXIT[outcome ?? 'pass'] };
 }
 
-function finding(limit, noise) {
-  const { margin } = guard;
+function finding(limit, { margin, noise }) {
   const { case: name, ours, than, atLeast, ratio: reached, verdict } = limit;
   const subject = `${name}: ${ours} / ${than}`;
   if (verdict === 'not measured') return { kind: 'fail', line: `${subject} was not measured` };
@@ -51,8 +53,7 @@ function finding(limit, noise) {
 }
 
 /** How far the quartiles of the floor against itself are from 1. */
-function noiseOf(samples) {
-  const { low, high } = ratio(samples, ...guard.twins);
+function noiseOf({ low, high }) {
   return Math.max(Math.abs(low - 1), Math.abs(high - 1));
 }
 

@@ -1,11 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { start, stop } from './children.mjs';
 import { nginxCommand, nginxListen } from './nginx.mjs';
 import { freePort, waitForPort } from './ports.mjs';
+import { temporaryFolder } from './temporary-folder.mjs';
 import { toolVersion } from './versions.mjs';
 
 const GO_SOURCE = fileURLToPath(new URL('../native/reverse-proxy.go', import.meta.url));
@@ -43,7 +43,7 @@ export async function startNative({ name }, { core, upstream, env, benchCase, ce
   const { prepare, command } = natives[name];
   prepare?.();
   const port = await freePort();
-  const folder = mkdtempSync(join(tmpdir(), 'headrace-bench-'));
+  const { folder, remove } = temporaryFolder();
   const front = benchCase.front === 'tls' ? certificate : undefined;
   const connections = Number(env.BENCH_CONNECTIONS);
   const setting = { folder, port, upstream, front, certificate, connections };
@@ -53,7 +53,7 @@ export async function startNative({ name }, { core, upstream, env, benchCase, ce
   });
   const close = async () => {
     await stop(child, 'SIGKILL');
-    rmSync(folder, { recursive: true, force: true });
+    remove();
   };
   await waitForPort(port, child).catch(async (error) => {
     await close();

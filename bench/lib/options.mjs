@@ -14,7 +14,7 @@ export const usage = `Usage: npm run bench -- [options]
   --rounds n      bursts for each proxy after each start      (default: 6)
   --seconds s     length of a burst                           (default: 1)
   --warmup s      load for each proxy after each start        (default: 3)
-  --rate n        requests a second in the case latency       (default: half of what the slowest Node proxy takes)
+  --rate n        requests a second in the case latency       (default: half of what the slowest takes)
   --cores p,l     core of the proxies, core of load and upstream (default: 0,1)
   --node path     Node binary for proxies, load and upstream  (default: Node 24, installed on demand)
   --json file     write every sample and the verdicts
@@ -33,7 +33,7 @@ export function readOptions(argv) {
     args: argv,
     options: {
       baseline: { type: 'string' },
-      case: { type: 'string', default: usual.join(',') },
+      case: { type: 'string' },
       cores: { type: 'string', default: '0,1' },
       fresh: { type: 'string' },
       guard: { type: 'boolean', default: false },
@@ -73,10 +73,13 @@ export function readOptions(argv) {
 }
 
 function subjects({ case: chosen, only, guard }) {
-  if (guard) return guardOptions;
+  if (guard) {
+    if (chosen ?? only) throw new Error('--guard chooses cases and proxies itself');
+    return guardOptions;
+  }
   const known = Object.keys(cases);
   return {
-    cases: chosen === 'all' ? known : list('--case', chosen, known),
+    cases: chosen === 'all' ? known : list('--case', chosen ?? usual.join(','), known),
     only: only === undefined ? undefined : list('--only', only, names),
   };
 }

@@ -1,7 +1,7 @@
 import { ratio, summarize } from './summary.mjs';
 
 /** What the others are compared with: the first of these that was measured. */
-const references = ['floor-express', 'headrace'];
+const references = ['floor-express', 'floor-node', 'headrace'];
 
 /** One case as a Markdown table, most frugal first. */
 export function caseTable({ benchCase, samples, leftOut, rate }) {

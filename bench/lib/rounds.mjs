@@ -56,14 +56,13 @@ async function unlessPeerFails({ name, kind }, run, act) {
   }
 }
 
-/** Half of what the slowest Node proxy takes, so that each of them has time to spare, unless one is given. */
+/** Half of what the slowest takes, so that each of them has time to spare, unless a rate is given. */
 async function rateFor({ load }, running, { rate }) {
-  if (load !== 'fixed-rate' || rate !== undefined) return rate;
+  if (load !== 'fixed-rate') return undefined;
+  if (rate !== undefined) return rate;
+  const proxies = running.filter(({ kind }) => kind !== 'none');
+  if (proxies.length === 0) throw new Error('There is no proxy whose half could be the rate.');
   const capacities = [];
-  for (const contender of running) {
-    if (['floor', 'headrace', 'peer'].includes(contender.kind)) {
-      capacities.push(await contender.capacity());
-    }
-  }
+  for (const proxy of proxies) capacities.push(await proxy.capacity());
   return Math.floor(Math.min(...capacities) / 2);
 }

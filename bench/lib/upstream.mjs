@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
@@ -9,6 +8,7 @@ import { start, stop } from './children.mjs';
 import { nginxCommand, nginxListen } from './nginx.mjs';
 import { page } from './page.mjs';
 import { freePort, waitForPort } from './ports.mjs';
+import { temporaryFolder } from './temporary-folder.mjs';
 
 const MIB = 1024 * 1024;
 const FAR = fileURLToPath(new URL('far.mjs', import.meta.url));
@@ -27,9 +27,7 @@ const SMALL_JSON = JSON.stringify({
  * certificate, and nginx listens with it too.
  */
 export async function startUpstreams({ core, node, tls }) {
-  const folder = mkdtempSync(join(tmpdir(), 'headrace-bench-'));
-  const remove = () => rmSync(folder, { recursive: true, force: true });
-  process.on('exit', remove);
+  const { folder, remove } = temporaryFolder();
   writeFiles(folder);
   const certificate = tls ? makeCertificate(folder) : undefined;
   const [plain, secure, far] = [await freePort(), await freePort(), await freePort()];
