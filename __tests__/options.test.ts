@@ -178,6 +178,7 @@ describe('inspect', () => {
     [[1, 2, 3], 'an array of 3'],
     [function named() {}, 'function named'],
     [{ a: 1, b: 2 }, 'an object ["a","b"]'],
+    [Promise.resolve(1), 'a promise'],
     [new URL('http://localhost/x'), '"http://localhost/x"'],
   ])('shows %p', (value, shown) => {
     expect(inspect(value)).toBe(shown);

@@ -140,9 +140,9 @@ describe.each(['express 5', 'node:http'] as const)('a function of a user, in %s,
     '%s, that gives what it must not fails its own request',
     async (_, make, words) => {
       const { url } = await serve((_req, res) => res.end());
-      for (const wrong of [5, {}, Promise.resolve(5)]) {
+      for (const wrong of [() => 5, () => ({}), async () => 5]) {
         const { errors, record } = recordErrors();
-        const { port } = await gateway(framework, ...make(() => wrong, url), record);
+        const { port } = await gateway(framework, ...make(wrong, url), record);
         expect((await rawRequest(port, asked)).status).toBe(500);
         expect(errors.map(({ message }) => message)).toEqual([expect.stringContaining(words)]);
       }
@@ -159,6 +159,21 @@ describe.each(['express 5', 'node:http'] as const)('a function of a user, in %s,
     const { port } = await gateway(framework, ...make(given, url), record);
     expect((await rawRequest(port, asked)).status).toBe(500);
     expect(errors).toEqual([own]);
+  });
+});
+
+describe('an async function where another one is wanted', () => {
+  const rejects = async (): Promise<never> => Promise.reject(new Error('of the user'));
+  const impatient = askers.filter(
+    ([name]) => !name.startsWith('a wrapper') && name !== 'the key of a client',
+  );
+
+  it.each(impatient)('%s, that rejects does not bring the process down', async (_, make, words) => {
+    const { url } = await serve((_req, res) => res.end());
+    const { errors, record } = recordErrors();
+    const { port } = await gateway('express 5', ...make(rejects, url), record);
+    expect((await rawRequest(port, asked)).status).toBe(500);
+    expect(errors.map(({ message }) => message)).toEqual([expect.stringContaining(words)]);
   });
 });
 

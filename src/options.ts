@@ -109,6 +109,11 @@ export function inspect(value: unknown): string {
   if (typeof value === 'function') return `function ${value.name || '(anonymous)'}`;
   if (Array.isArray(value)) return `an array of ${value.length}`;
   if (value instanceof URL) return inspect(value.href);
+  if (value instanceof Promise) {
+    // An error is made of it: should it reject as well, that is nothing to end the process for.
+    value.catch(() => {});
+    return 'a promise';
+  }
   if (typeof value === 'object' && value !== null)
     return `an object ${clip(JSON.stringify(Object.keys(value)))}`;
   return String(value);
