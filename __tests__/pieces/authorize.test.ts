@@ -180,6 +180,19 @@ describe('authorize', () => {
     expect(await answers(as({ banned: true }))).toEqual(['DENIED', 'DENIED', 'DENIED', 200]);
   });
 
+  it('asks a function that denies about a claim that is missing, too, and one that allows does not', async () => {
+    const lacks = (value: unknown): boolean => !(Array.isArray(value) && value.includes('staff'));
+    const ask = await guarded({
+      allow: [{ path: '/a' }, { path: '/b', claims: { groups: lacks } }],
+      deny: [{ path: '/a', claims: { groups: lacks } }],
+    });
+    expect(await ask('GET /a', as({ groups: ['staff'] }))).toBe(200);
+    expect(await ask('GET /a', as({ groups: ['guests'] }))).toBe('DENIED');
+    expect(await ask('GET /a', as({}))).toBe('DENIED');
+    expect(await ask('GET /b', as({ groups: ['guests'] }))).toBe(200);
+    expect(await ask('GET /b', as({}))).toBe('NOT_ALLOWED');
+  });
+
   it('knows the host that the client asks for, without port and in any case', async () => {
     const rules = (kind: string) => [{ path: `/${kind}`, host: ['app.example', '*.shop.example'] }];
     const options = { allow: [...rules('in'), { path: '/out' }], deny: rules('out'), trust: true };

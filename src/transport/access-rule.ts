@@ -24,7 +24,8 @@ export interface AccessRule {
   readonly methods?: readonly string[];
   /**
    * Claims of the identity. A claim that is a list needs one element that fits; `{}` is any identity. Nobody
-   * has no claims to show, which counts against them in rules that deny as well.
+   * has no claims to show, which counts against them in rules that deny as well. Those ask functions about
+   * claims that are missing, too, with `undefined`.
    */
   readonly claims?: Readonly<Record<string, ClaimCondition>>;
   /** Hosts that the client asks for: `example.com`, `*.example.com`. */
@@ -137,7 +138,7 @@ function methodTest(path: string, given: readonly string[]): Test {
 function claimsTest(
   path: string,
   given: Readonly<Record<string, ClaimCondition>>,
-  whenNobody: boolean,
+  denies: boolean,
 ): Test {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) {
     throw new TypeError(`${path} must be an object of claims, received ${inspect(given)}`);
@@ -146,11 +147,13 @@ function claimsTest(
     ([name, condition]) => [name, claimTest(`${path}.${name}`, condition)] as const,
   );
   return ({ identity }) => {
-    if (identity === undefined) return whenNobody;
+    if (identity === undefined) return denies;
     const { claims, subject } = identity;
     return wanted.every(([name, test]) => {
       if (Object.hasOwn(claims, name)) return test(claims[name]);
-      return name === 'sub' && subject !== undefined && test(subject);
+      if (name === 'sub' && subject !== undefined) return test(subject);
+      // To have no groups is no way past a rule that denies by them; a function knows what it means.
+      return denies && typeof given[name] === 'function' && test(undefined);
     });
   };
 }
