@@ -7,6 +7,7 @@ import {
   concurrencyLimit,
   proxyErrors,
   proxyPass,
+  rateLimiter,
 } from 'headrace';
 import { rawClient, rawRequest } from '../helpers/client.js';
 import { closeAfter, type RawUpstream, rawUpstream } from '../helpers/servers.js';
@@ -72,6 +73,24 @@ describe('concurrencyLimit over tunnels', () => {
     await eventually('an empty queue', () => limit.waiting === 0);
     first.socket.destroy();
     await eventually('rest', () => limit.inFlight === 0);
+  });
+});
+
+describe('rateLimiter over tunnels', () => {
+  it('answers a handshake too many with a plain 429, and leaves open tunnels alone', async () => {
+    const upstream = await chatUpstream();
+    const limiter = rateLimiter({ limit: 1 });
+    const pass = proxyPass(upstream.url);
+    closeAfter(() => pass.close());
+    const { port } = await tunnelGateway('express 5', limiter, pass, proxyErrors());
+    const client = await tunnelClient(port);
+    expect(client.received()).toMatch(/^ratelimit: .*; r=0;/im);
+    const refused = await rawRequest(port, upgradeRequest());
+    expect(refused.status).toBe(429);
+    expect(Number(refused.header('retry-after'))).toBeGreaterThan(0);
+    client.write('still there');
+    await eventually('the bytes', () => upstream.received().endsWith('still there'));
+    expect(upstream.sockets).toHaveLength(1);
   });
 });
 

@@ -8,9 +8,13 @@ import { Server as SocketServer } from 'socket.io';
 import { io } from 'socket.io-client';
 import { type ClientOptions, type ServerOptions, WebSocket, WebSocketServer } from 'ws';
 import { chromium } from '../helpers/browser.js';
-import { appOf, closeAfter, listen } from '../helpers/servers.js';
+import { rawClient, rawRequest } from '../helpers/client.js';
+import { appOf, closeAfter, listen, rawUpstream } from '../helpers/servers.js';
 import { eventually } from '../helpers/settled.js';
-import { attachedTo, tunnelGateway } from '../helpers/tunnels.js';
+import { attachedTo, tunnelGateway, upgradeRequest } from '../helpers/tunnels.js';
+
+const KEY = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==';
+const EXTENSIONS = 'Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=99';
 
 /** A WebSocket server that sends back what it gets, after a line about the handshake. */
 async function echo(options: ServerOptions = {}, name = 'echo') {
@@ -136,6 +140,43 @@ describe('a WebSocket', () => {
     closeAfter(() => balancer.close());
     const { port } = await tunnelGateway('express 5', balancer, retry(), proxyPass());
     for (let i = 0; i < 3; i++) expect((await client(port, '/')).first).toBe('echo /');
+  });
+
+  it.each([
+    ['without a key', 400, ['Sec-WebSocket-Version: 13']],
+    ['with a key that is none', 400, ['Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: short']],
+    ['of an unknown version', 400, ['Sec-WebSocket-Version: 99', KEY]],
+    ['with extensions that are none', 400, ['Sec-WebSocket-Version: 13', KEY, EXTENSIONS]],
+  ])('%s is refused by the server, and that is what comes back', async (_, status, lines) => {
+    const { url } = await echo({ perMessageDeflate: true });
+    const { port } = await tunnelGateway('express 5', proxyPass(url), proxyErrors());
+    const refused = await rawRequest(port, upgradeRequest('Upgrade: websocket', ...lines));
+    expect(refused.status).toBe(status);
+    expect((await client(port, '/')).first).toBe('echo /');
+  });
+
+  it('of which half a handshake comes, from either side, harms no other', async () => {
+    const { url } = await echo();
+    const broken = await rawUpstream((_bytes, socket) => {
+      socket.end('HTTP/1.1 101 Switching Protocols\r\nUpgrade: webs');
+      return undefined;
+    });
+    const toBroken = proxyPass(broken.url);
+    closeAfter(() => toBroken.close());
+    const whole = upgradeRequest('Upgrade: websocket', 'Sec-WebSocket-Version: 13', KEY);
+    const { port } = await tunnelGateway(
+      'express 5',
+      (req, res, next) => (req.url === '/chat' ? toBroken(req, res, next) : next()),
+      proxyPass(url),
+      proxyErrors(),
+    );
+    expect((await rawRequest(port, whole)).status).toBe(502);
+    const half = await rawClient(port, whole.slice(0, -10));
+    half.socket.end();
+    expect(await half.closed()).toMatch(/^(HTTP\/1\.1 400 |$)/);
+    const leaver = await rawClient(port, whole.slice(0, -10));
+    leaver.socket.resetAndDestroy();
+    expect((await client(port, '/')).first).toBe('echo /');
   });
 
   it('that a server of our own takes is left to it', async () => {
