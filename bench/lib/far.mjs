@@ -23,7 +23,7 @@ const server = createServer((req, res) => {
 });
 server.on('upgrade', echo);
 // The proxies idle while the others are measured: their connections outlive that.
-server.keepAliveTimeout = 120_000;
+server.keepAliveTimeout = 600_000;
 server.requestTimeout = 0;
 server.listen(Number(process.env.PORT), '127.0.0.1', 4096);
 setInterval(tell, EVENT_MS);

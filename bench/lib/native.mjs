@@ -99,6 +99,7 @@ function nginxProxy({ port, upstream, front, certificate, connections }) {
     server ${host};
     keepalive ${connections};
     keepalive_requests 1000000000;
+    keepalive_timeout 300s;
   }
   map $http_upgrade $connection_field {
     default upgrade;
@@ -129,13 +130,13 @@ global
 defaults
   mode http
   timeout connect 5s
-  timeout client 120s
-  timeout server 120s
+  timeout client 600s
+  timeout server 600s
   http-reuse always
 frontend front
   bind 127.0.0.1:${port} ${front ? `ssl crt ${front.both}` : ''}
   default_backend back
 backend back
-  server one ${host} pool-max-conn ${connections} pool-purge-delay 60s ${tls}
+  server one ${host} pool-max-conn ${connections} pool-purge-delay 300s ${tls}
 `;
 }

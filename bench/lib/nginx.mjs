@@ -18,7 +18,7 @@ events { worker_connections 16384; }
 http {
   access_log off;
   keepalive_requests 1000000000;
-  keepalive_timeout 120s;
+  keepalive_timeout 600s;
 ${temporaryFolders()}
 ${http}
 }

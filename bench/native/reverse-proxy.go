@@ -25,7 +25,7 @@ func main() {
 	// The default keeps two idle connections to a host, and opens a new one for nearly each request.
 	transport.MaxIdleConnsPerHost, _ = strconv.Atoi(os.Getenv("BENCH_CONNECTIONS"))
 	transport.MaxIdleConns = 0
-	transport.IdleConnTimeout = 2 * time.Minute
+	transport.IdleConnTimeout = 5 * time.Minute
 	// Bodies go through as they are, as they do in the other proxies.
 	transport.DisableCompression = true
 	proxy.Transport = transport

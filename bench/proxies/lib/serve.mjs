@@ -12,7 +12,7 @@ export const upstream = process.env.BENCH_UPSTREAM ?? 'http://127.0.0.1:8198';
 export const maxConnections = Number(process.env.BENCH_CONNECTIONS ?? 256);
 
 /** Idle connections are kept while the others are measured: undici's own four seconds are too few for that. */
-export const keepAliveMs = 120_000;
+export const keepAliveMs = 300_000;
 
 /** What to replace in the body of each answer, in the case that measures it. */
 export const rewrite = process.env.BENCH_FROM && {
