@@ -80,7 +80,7 @@ describe('a function', () => {
   it.each([
     [() => undefined, 'rewriteUrl: the function must return a path, it returned undefined'],
     [() => 5, 'rewriteUrl: the function must return a path, it returned 5'],
-    [async () => '/x', 'rewriteUrl: the function must return a path, it returned an object []'],
+    [async () => '/x', 'rewriteUrl: the function must return a path, it returned a promise'],
   ])('that returns no path ends in an error: %p', async (rules, message) => {
     expect(await errorOf(rewriteUrl(rules as never))).toBe(`TypeError: ${message}`);
   });
