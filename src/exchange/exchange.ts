@@ -13,6 +13,7 @@ import type { Identity } from './identity.js';
 import type { KeptUpload } from './kept-upload.js';
 import { logLine } from './log-line.js';
 import { notify } from './notify.js';
+import { originForm } from './origin-form.js';
 import { Outcome, type OutcomeType } from './outcome.js';
 import { routeOf } from './route.js';
 import type { UpstreamResponse } from './upstream-response.js';
@@ -112,6 +113,12 @@ export class Exchange {
    * @internal
    */
   upload: KeptUpload | undefined = undefined;
+  /**
+   * A short upload that was there as a whole, until it leaves.
+   *
+   * @internal
+   */
+  unsentUpload: Buffer | undefined = undefined;
   /**
    * Set once the client's upload is handed on as it comes, and so can be read only once.
    *
@@ -281,7 +288,8 @@ export class Exchange {
 
   /** Whether the request can be sent once more: its upload has not gone by, or was kept. */
   get canSendAgain(): boolean {
-    return !this.streamsUpload || !this.req.readableDidRead || this.upload?.chunks !== undefined;
+    if (!this.streamsUpload || !this.req.readableDidRead) return true;
+    return this.unsentUpload !== undefined || this.upload?.chunks !== undefined;
   }
 
   /** Calls back once when the outcome is known, at once if it is. For logs, metrics and limits. */
@@ -405,13 +413,6 @@ export function exchangeOf(req: IncomingMessage, res: ServerResponse): Exchange 
     locals.proxy = exchange;
   }
   return exchange;
-}
-
-/** An absolute-form target without its scheme and authority: rules for paths must see a path. */
-function originForm(url: string): string {
-  if (url.charCodeAt(0) === 0x2f) return url;
-  const path = url.replace(/^https?:\/\/[^/?#]*/i, '');
-  return path === url || path.charCodeAt(0) === 0x2f ? path : `/${path}`;
 }
 
 function isPromise(value: unknown): value is PromiseLike<unknown> {

@@ -8,6 +8,7 @@ import { parsedBody } from './parsed-body.js';
 import { RequestBody } from './request-body.js';
 import { climbs, outgoingPath, targetAuthority } from './request-guard.js';
 import type { TransportSettings } from './settings.js';
+import { wholeUpload } from './whole-upload.js';
 
 /** A request as undici takes it, and what the transport has to know about it. */
 export interface OutgoingRequest extends SendOptions {
@@ -101,12 +102,12 @@ function bodyOf(
   const length = req.headers['content-length'];
   if (length !== undefined && Number(length) > settings.maxBodyBytes) throw new BodyTooLargeError();
   // Of what an earlier try has read, the kept part comes first.
-  const again = (exchange.upload?.chunks?.length ?? 0) > 0;
-  if (!again && (req.readableDidRead || req.readableEnded))
+  const kept = exchange.unsentUpload?.length ?? exchange.upload?.chunks?.length ?? 0;
+  if (kept === 0 && (req.readableDidRead || req.readableEnded))
     return reparsed(exchange, headers, settings);
   if (length !== undefined) headers.push('Content-Length', String(Number(length)));
   exchange.streamsUpload = true;
-  return new RequestBody(exchange, upstream, settings);
+  return wholeUpload(exchange) ?? new RequestBody(exchange, upstream, settings);
 }
 
 /** A body that other middleware has read and parsed, written out again. */
@@ -130,7 +131,6 @@ function reparsed(exchange: Exchange, headers: Fields, settings: TransportSettin
     drop(headers, 'content-type');
     headers.push('Content-Type', body.contentType);
   }
-  exchange.bytesSent += body.bytes.length;
   headers.push('Content-Length', String(body.bytes.length));
   return body.bytes;
 }

@@ -1,4 +1,4 @@
-import { NoTargetError } from '../exchange/errors.js';
+import { ClientClosedError, NoTargetError } from '../exchange/errors.js';
 import type { Around, Exchange, Send } from '../exchange/exchange.js';
 import { isUpstream } from '../exchange/is-upstream.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
@@ -6,6 +6,7 @@ import { inspect } from '../options.js';
 import { connectionsTo } from './connections.js';
 import { outgoingRequest } from './request.js';
 import type { TransportSettings } from './settings.js';
+import { mayComeWhole } from './whole-upload.js';
 import { WireResponse } from './wire-response.js';
 
 /**
@@ -59,7 +60,22 @@ function checked(response: unknown): UpstreamResponse {
 /** One try: resolves at the head of the response. */
 function sendOnce(exchange: Exchange, settings: TransportSettings): Promise<UpstreamResponse> {
   return new Promise((resolve, reject) => {
+    // What came in one packet with its head is there in a moment, and cheaper to send then.
+    if (mayComeWhole(exchange.req))
+      process.nextTick(begin, exchange, settings, { resolve, reject });
+    else begin(exchange, settings, { resolve, reject });
+  });
+}
+
+interface Settling {
+  readonly resolve: (response: UpstreamResponse) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+function begin(exchange: Exchange, settings: TransportSettings, settling: Settling): void {
+  try {
     const { upstream, refusal } = exchange;
+    if (exchange.outcome !== undefined) throw new ClientClosedError({ upstream });
     if (refusal !== undefined && refusal.upstream === upstream) throw refusal;
     if (upstream === undefined) {
       throw new NoTargetError(
@@ -74,7 +90,9 @@ function sendOnce(exchange: Exchange, settings: TransportSettings): Promise<Upst
     }
     const request = outgoingRequest(exchange, upstream, settings);
     const connections = connectionsTo(upstream, upstream.settings ?? settings.connection);
-    const one = { exchange, request, connections, settings, resolve, reject, again: false };
+    const one = { exchange, request, connections, settings, ...settling, again: false };
     new WireResponse(one).dispatch();
-  });
+  } catch (error) {
+    settling.reject(error);
+  }
 }

@@ -28,7 +28,7 @@ import {
   trailerPairs,
 } from './response-head.js';
 import { Switched } from './switched.js';
-import type { Try } from './try.js';
+import { noteSent, type Try } from './try.js';
 import { type BodyOwner, WireBody } from './wire-body.js';
 
 /** What is cheaper to read to its end, for the sake of the connection, than to cut off. */
@@ -85,7 +85,7 @@ export class WireResponse
     if (this.#over) throw new ClientClosedError();
     this.#controller = controller;
     this.#body.begin(controller);
-    this.attempt.sentAt = performance.now();
+    noteSent(this.#try, this.attempt);
     const { connection } = this.#try.request;
     this.#reused = connection === undefined || connection.served++ > 0;
     if (connection === undefined) return;
