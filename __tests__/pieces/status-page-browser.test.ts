@@ -47,7 +47,8 @@ describeInBrowser('the status page in Chromium (needs apt-get install chromium)'
     closeAfter(() => pool.close());
     loadOn(front.url);
     const { page } = await open({ pools: { api: pool }, title: 'A gateway' });
-    expect(await page.title()).toBe('A gateway');
+    // The first snapshot brings it.
+    await page.waitForFunction(`document.title === 'A gateway'`);
 
     const row = page.locator('tbody tr');
     await row.and(page.locator('[data-level=good]')).waitFor();
