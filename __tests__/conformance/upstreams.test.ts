@@ -245,15 +245,23 @@ describe('5. Active health', () => {
   });
 
   it('waits for a good answer where upstreams are taken for unhealthy, discovered ones too', async () => {
-    const [url = ''] = await named('A');
+    let status = 503;
+    const { url } = await serve((_req, res) => {
+      res.statusCode = status;
+      res.end('A');
+    });
     const discovery = (async function* discover(): AsyncGenerator<UpstreamInit[]> {
       yield [url, await refusing()];
       await new Promise(() => {});
     })();
     const active = { intervalMs: 15, initial: 'unhealthy' } as const;
     const { ask, askTimes, pool } = await balanced({ upstreams: discovery, health: { active } });
-    expect((await ask()).status).toBe(503);
-    await first(pool, 'recovered');
+    const recovered = first(pool, 'recovered');
+    const refusal = await ask();
+    expect(refusal.status).toBe(503);
+    expect(String(refusal.body)).not.toBe('A');
+    status = 200;
+    await recovered;
     expect(await askTimes(3)).toBe('AAA');
     expect(pool.stats().map(({ usable }) => usable)).toEqual([true, false]);
   });
