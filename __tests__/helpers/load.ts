@@ -7,7 +7,7 @@ export interface LoadResult {
   readonly statuses: Readonly<Record<number, number>>;
   /** How many answers there were with each body. */
   readonly bodies: Readonly<Record<string, number>>;
-  /** Requests that were sent once more: their kept connection was reset before an answer. */
+  /** How often a request was sent again: its kept connection was reset before an answer. */
   readonly resent: number;
   /** The codes of the errors that clients saw in place of answers. */
   readonly errors: readonly string[];
@@ -21,8 +21,8 @@ export interface LoadOptions {
   readonly clients?: number;
   readonly method?: string;
   /**
-   * Sends a request once more when the kept connection that it went over was reset, as browsers and most
-   * clients do (RFC 9112, 9.3.1): a server may close it just then.
+   * Sends a request again when the kept connection that it went over was reset, as browsers and most
+   * clients do (RFC 9112, 9.3.1): a server may close it just then, and the other kept ones with it.
    */
   readonly resends?: boolean;
 }
@@ -39,12 +39,13 @@ export async function load(
   let requests = 0;
   let resent = 0;
   const ask = async (): Promise<Answer> => {
-    try {
-      return await once(agent, port, method);
-    } catch (error) {
-      if (!resends || !(error as Failure).reused) throw error;
-      resent++;
-      return once(agent, port, method);
+    for (;;) {
+      try {
+        return await once(agent, port, method);
+      } catch (error) {
+        if (!resends || !(error as Failure).reused) throw error;
+        resent++;
+      }
     }
   };
   const client = async (): Promise<void> => {

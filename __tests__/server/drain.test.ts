@@ -6,6 +6,7 @@ import {
   createServer,
   type Http2ServerResponse,
 } from 'node:http2';
+import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
 import { attach } from 'headrace';
 import { selfSigned } from '../helpers/certificates.js';
@@ -61,6 +62,20 @@ describe('closing an attached server', () => {
     expect(text.match(/HTTP\/1\.1 200 OK/g)).toHaveLength(2);
     expect(text.match(/Connection: close\r\n/g)).toHaveLength(1);
     expect(Object.hasOwn(server, 'closeIdleConnections')).toBe(false);
+  });
+
+  it('answers the first request of a connection that was opened a moment before', async () => {
+    const { server, port } = await serve((_req, res) => res.end('ok'));
+    const attached = attach(server, () => {});
+    const known = once(server, 'connection');
+    const client = await rawClient(port, '');
+    await known;
+    const closed = attached.close();
+    // Longer than a connection is kept that has carried a request before.
+    await setTimeout(100);
+    client.write(GET);
+    expect(await client.closed()).toContain('Connection: close\r\n');
+    await closed;
   });
 
   it('leaves no listener behind', async () => {

@@ -11,8 +11,21 @@ export type AnyServer = Server | TlsServer | Http2Server | Http2SecureServer;
  * moment ago has its next request on the way, and that must find somebody.
  */
 const GRACE_MS = 30;
+/**
+ * How old a connection may be for its first request to be still on the way: clients send nothing to say
+ * that they are about to, and may not send a request again that was lost on a connection of its own.
+ */
+const FIRST_REQUEST_MS = 250;
 /** A last stream that is none: GOAWAY with it says that another one will follow (RFC 9113, 6.8). */
 const NO_LAST_STREAM = 2 ** 31 - 1;
+
+/** A connection that is open. */
+interface Connection {
+  /** The answers that are to come. An array: a `Set` that gains and loses one for each request keeps dead ones alive. */
+  readonly answers: ServerResponse[];
+  /** Until when its first request is awaited. No longer once that has come. */
+  newUntil: number;
+}
 
 /**
  * Knows what is in flight on each connection of a server. Node's own `closeIdleConnections()` takes a
@@ -20,8 +33,7 @@ const NO_LAST_STREAM = 2 ** 31 - 1;
  * of a connection that was upgraded, Node no longer knows.
  */
 export class Drain {
-  /** An array each: a `Set` that gains and loses one for each request keeps dead ones alive. */
-  readonly #answers = new Map<Socket, ServerResponse[]>();
+  readonly #connections = new Map<Socket, Connection>();
   readonly #sessions = new Set<ServerHttp2Session>();
   readonly #server: AnyServer;
   readonly #event: 'connection' | 'secureConnection';
@@ -50,9 +62,9 @@ export class Drain {
    */
   begin(drainMs: number): Promise<void> {
     this.#closing = true;
-    for (const [socket, answers] of this.#answers) {
-      for (const res of answers) announce(res);
-      this.#closeSoon(socket);
+    for (const [socket, connection] of this.#connections) {
+      for (const res of connection.answers) announce(res);
+      this.#closeSoon(socket, connection);
     }
     for (const session of this.#sessions) this.#endSoon(session);
     if (this.#isEmpty) return Promise.resolve();
@@ -78,25 +90,29 @@ export class Drain {
     if ('stream' in req) return;
     const { socket } = req;
     // It may have connected before anybody listened.
-    if (!this.#answers.has(socket)) this.#onConnection(socket);
-    this.#answers.get(socket)?.push(res);
+    if (!this.#connections.has(socket)) this.#onConnection(socket);
+    const connection = this.#connections.get(socket);
+    if (connection === undefined) return;
+    connection.newUntil = 0;
+    connection.answers.push(res);
     if (this.#closing) announce(res);
     res.on('close', this.#onAnswerClosed);
   };
 
   get #isEmpty(): boolean {
-    return this.#answers.size === 0 && this.#sessions.size === 0;
+    return this.#connections.size === 0 && this.#sessions.size === 0;
   }
 
   readonly #onConnection = (socket: Socket & { alpnProtocol?: unknown }): void => {
     const isSession = socket.alpnProtocol === 'h2' || isClearHttp2(this.#server);
     if (isSession) return;
-    this.#answers.set(socket, []);
+    const connection: Connection = { answers: [], newUntil: performance.now() + FIRST_REQUEST_MS };
+    this.#connections.set(socket, connection);
     socket.once('close', () => {
-      this.#answers.delete(socket);
+      this.#connections.delete(socket);
       if (this.#isEmpty) this.#onEmpty?.();
     });
-    if (this.#closing) this.#closeSoon(socket);
+    if (this.#closing) this.#closeSoon(socket, connection);
   };
 
   readonly #onSession = (session: ServerHttp2Session): void => {
@@ -110,19 +126,20 @@ export class Drain {
 
   #settle(res: ServerResponse): void {
     const { socket } = res.req;
-    const answers = this.#answers.get(socket);
-    if (answers === undefined) return;
+    const connection = this.#connections.get(socket);
+    if (connection === undefined) return;
+    const { answers } = connection;
     const place = answers.indexOf(res);
     if (place !== -1) answers.splice(place, 1);
     if (!this.#closing || answers.length > 0) return;
     // Nobody has told the client when the head was out before, and it may go on.
-    if (res.shouldKeepAlive && !res.destroyed) this.#closeSoon(socket);
+    if (res.shouldKeepAlive && !res.destroyed) this.#closeSoon(socket, connection);
     else socket.destroySoon();
   }
 
-  #closeSoon(socket: Socket): void {
-    afterGrace(socket, () => {
-      if (this.#answers.get(socket)?.length === 0) socket.destroy();
+  #closeSoon(socket: Socket, { answers, newUntil }: Connection): void {
+    afterGrace(socket, Math.max(GRACE_MS, newUntil - performance.now()), () => {
+      if (answers.length === 0) socket.destroy();
     });
   }
 
@@ -130,11 +147,11 @@ export class Drain {
   #endSoon(session: ServerHttp2Session): void {
     if (session.closed || session.destroyed) return;
     session.goaway(0, NO_LAST_STREAM);
-    afterGrace(session, () => session.close());
+    afterGrace(session, GRACE_MS, () => session.close());
   }
 
   #cut(): void {
-    for (const socket of this.#answers.keys()) socket.destroy();
+    for (const socket of this.#connections.keys()) socket.destroy();
     for (const session of this.#sessions) session.destroy();
   }
 }
@@ -145,8 +162,12 @@ function isClearHttp2(server: AnyServer): boolean {
 }
 
 /** Calls back when the moment has passed, and what had come by then has been read. */
-function afterGrace(ended: Socket | ServerHttp2Session, then: () => void): void {
-  const timer = setTimeout(() => setImmediate(then), GRACE_MS);
+function afterGrace(
+  ended: Socket | ServerHttp2Session,
+  graceMs: number,
+  then: () => void,
+): void {
+  const timer = setTimeout(() => setImmediate(then), graceMs);
   timer.unref();
   (ended as Socket).once('close', () => clearTimeout(timer));
 }
