@@ -162,11 +162,7 @@ function isClearHttp2(server: AnyServer): boolean {
 }
 
 /** Calls back when the moment has passed, and what had come by then has been read. */
-function afterGrace(
-  ended: Socket | ServerHttp2Session,
-  graceMs: number,
-  then: () => void,
-): void {
+function afterGrace(ended: Socket | ServerHttp2Session, graceMs: number, then: () => void): void {
   const timer = setTimeout(() => setImmediate(then), graceMs);
   timer.unref();
   (ended as Socket).once('close', () => clearTimeout(timer));
