@@ -282,6 +282,7 @@ describe('a tunnel with TLS', () => {
   it.each([
     ['before the gateway', true, false],
     ['behind the gateway', false, true],
+    ['nowhere', false, false],
   ])(
     '%s holds back who sends to one that does not read, and loses nothing',
     async (_, ...where) => {

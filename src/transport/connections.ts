@@ -22,10 +22,22 @@ export interface Carrier extends SocketWatcher {
   served: number;
   /** Whether it is connected: what fails then fails with that, and not while connecting. */
   readonly isOpen: boolean;
+  /** Itself, where all that it reads meanwhile is of this one response. */
+  readonly line: Line | undefined;
   /** Ends the connection under the request that it carries. */
   cut(reason: Error): void;
   /** Gives its socket away, which has switched to another protocol. */
   letGo?(socket: Socket): void;
+}
+
+/** A connection that carries one response at a time. */
+export interface Line {
+  /** Whether nothing more can come than what has been read. */
+  readonly isDry: boolean;
+  /** The body that has undici wait: an end that finds it waiting would break the process. */
+  waiting: { resume(): void } | undefined;
+  /** Told of what is read. */
+  spent: { noteRead(bytes: Buffer): void } | undefined;
 }
 
 /** The connections to one upstream, made with one set of settings. */
@@ -116,13 +128,17 @@ class OwnConnections implements Connections {
 }
 
 /** One connection, which knows how much it has carried and how its socket fared. */
-class Connection extends Client implements Carrier {
+class Connection extends Client implements Carrier, Line {
   // All of the present socket.
   served = 0;
   wasReset = false;
   minorVersion: number | undefined = 1;
   awaitsHead = false;
+  waiting: { resume(): void } | undefined = undefined;
+  spent: { noteRead(bytes: Buffer): void } | undefined = undefined;
+  readonly line: Line = this;
 
+  #hasEnded = false;
   #socket: Socket | undefined = undefined;
 
   constructor(origin: URL, options: Client.Options, connect: buildConnector.connector) {
@@ -138,6 +154,19 @@ class Connection extends Client implements Carrier {
 
   get isOpen(): boolean {
     return this.#socket !== undefined;
+  }
+
+  get isDry(): boolean {
+    return this.#hasEnded && this.#socket?.readableLength === 0;
+  }
+
+  noteRead(bytes: Buffer | null): void {
+    if (bytes !== null) {
+      this.spent?.noteRead(bytes);
+      return;
+    }
+    this.#hasEnded = true;
+    if (this.isDry) this.waiting?.resume();
   }
 
   cut(reason: Error): void {
@@ -162,6 +191,9 @@ class Connection extends Client implements Carrier {
     });
     this.served = 0;
     this.wasReset = false;
+    this.waiting = undefined;
+    this.spent = undefined;
+    this.#hasEnded = false;
     watchSocket(socket, this);
   }
 }

@@ -49,3 +49,9 @@ export function withoutPseudo(raw: readonly string[]): string[] {
 export function lengthOf(texts: readonly string[]): number {
   return texts.reduce((sum, { length }) => sum + length, 0);
 }
+
+/** The length of the body that a head tells; NaN where it tells none. */
+export function statedLength(raw: readonly string[]): number {
+  const at = raw.indexOf('content-length');
+  return at === -1 ? Number.NaN : Number(raw[at + 1]);
+}

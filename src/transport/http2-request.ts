@@ -4,7 +4,7 @@ import { type Dispatcher, errors } from 'undici';
 import { BadResponseError, ConnectError } from '../exchange/errors.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { Carrier, SendOptions } from './connections.js';
-import { http2Fields, lengthOf, withoutPseudo } from './http2-fields.js';
+import { http2Fields, lengthOf, statedLength, withoutPseudo } from './http2-fields.js';
 import { cancel, onWhole } from './http2-stream.js';
 
 const { NGHTTP2_REFUSED_STREAM } = constants;
@@ -39,6 +39,7 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   minorVersion: number | undefined = 1;
   awaitsHead = false;
   readonly isOpen = true;
+  readonly line = undefined;
   /** Only sessions that were opened after so many others will do. */
   newerThan = 0;
   /** How often it was sent. */
@@ -54,6 +55,8 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   #answered = false;
   /** The upstream has ended the stream, and it was not just cut off. */
   #whole = false;
+  /** What has not come yet of the length that the head has told; NaN where it has told none. */
+  #missing = Number.NaN;
   #slow = false;
   #over = false;
 
@@ -143,7 +146,8 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
       this.rawTrailers = raw;
     });
     stream.once('end', () => {
-      if (this.#whole && this.#answered) this.#finish();
+      // Servers of node:http2 reset a stream whose reader was slow behind its last byte, in place of ending it.
+      if (this.#answered && (this.#whole || this.#missing === 0)) this.#finish();
     });
     let cause: Error | undefined;
     stream.once('error', (error: Error) => {
@@ -161,6 +165,7 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
     const status = Number(raw[raw.indexOf(':status') + 1]);
     this.rawHeaders = withoutPseudo(raw);
     this.#answered ||= status >= 200;
+    if (this.#answered) this.#missing = statedLength(raw);
     try {
       if (lengthOf(this.rawHeaders) > this.#maxHeaderBytes) throw new errors.HeadersOverflowError();
       // undici's table of parsed fields would say of each line what all of a name say together.
@@ -177,6 +182,7 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   #takeChunk(chunk: Buffer): void {
     if (this.#over) return;
     this.#timer?.refresh();
+    this.#missing -= chunk.length;
     this.handler.onResponseData?.(this, chunk);
   }
 

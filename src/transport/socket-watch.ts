@@ -6,6 +6,8 @@ export interface SocketWatcher {
   wasReset: boolean;
   /** Of the response's version, which undici does not tell; `undefined` when it is no HTTP/1 at all. */
   minorVersion: number | undefined;
+  /** Told of what was read before undici is, and with null of the end. */
+  noteRead?(bytes: Buffer | null): void;
   /** Set by the transport when a request has gone out, cleared here at the first bytes after it. */
   awaitsHead: boolean;
 }
@@ -59,6 +61,7 @@ function inspectHeads(socket: Socket, watcher: SocketWatcher): void {
   let early: Buffer | undefined;
   let skipped = 0;
   socket.push = function pushInspected(chunk: Buffer | null, encoding?: BufferEncoding): boolean {
+    watcher.noteRead?.(chunk);
     if (!watcher.awaitsHead) return push.call(this, chunk, encoding);
     if (chunk === null) {
       if (early !== undefined) push.call(this, early);

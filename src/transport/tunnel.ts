@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { ResetError } from '../exchange/errors.js';
 import type { Exchange, InFlight } from '../exchange/exchange.js';
 import type { Upstream } from '../upstreams/upstream.js';
+import { giveBackRead } from './spent-memory.js';
 
 /** How long a side may keep the last bytes waiting when the other one has gone. */
 const LAST_BYTES_MS = 30_000;
@@ -100,7 +101,8 @@ class Tunnel implements InFlight {
       this.#exchange.bytesReceived += length;
       if (this.#upstream !== undefined) this.#upstream.bytesReceived += length;
     }
-    if (!this.other(from).write(chunk)) from.pause();
+    const to = this.other(from);
+    if (!to.write(chunk, giveBackRead(chunk, from, to))) from.pause();
   }
 
   other(end: End): End {

@@ -5,6 +5,8 @@ import type { ProxyError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import type { UpstreamResponse, WriteHead } from '../exchange/upstream-response.js';
 import { addTrailers, breakOff, endAnswer, flushCompressed } from './answer.js';
+import type { Line } from './connections.js';
+import { SpentMemory } from './spent-memory.js';
 
 /** Bytes held before anybody asks for them; then the upstream waits. */
 const HOLD_BYTES = 65_536;
@@ -31,6 +33,8 @@ export class WireBody {
   readonly #timeoutMs: number;
   readonly #owner: BodyOwner;
   #controller: Dispatcher.DispatchController | undefined = undefined;
+  #line: Line | undefined = undefined;
+  #spent: SpentMemory | undefined = undefined;
   #reader: Reader = 'nobody';
   #held: Buffer[] = [];
   #whole = false;
@@ -45,12 +49,15 @@ export class WireBody {
     this.#owner = owner;
   }
 
-  /** What the body is paused and resumed by. */
-  begin(controller: Dispatcher.DispatchController): void {
+  /** Takes what the body is paused and resumed by, and its connection, where that has nothing else to carry. */
+  begin(controller: Dispatcher.DispatchController, line: Line | undefined): void {
     this.#controller = controller;
+    this.#line = line;
   }
 
   take(chunk: Buffer): void {
+    // undici flushes its parser with nothing when a body goes on.
+    if (chunk.length === 0) return;
     this.received += chunk.length;
     this.#exchange.bytesReceived += chunk.length;
     const reader = this.#reader;
@@ -61,7 +68,7 @@ export class WireBody {
     } else if (reader instanceof Readable) {
       if (!reader.push(chunk)) this.#pause();
     } else {
-      const full = reader.write(chunk) === false && Object.hasOwn(reader, 'write');
+      const full = !this.#send(reader, chunk) && Object.hasOwn(reader, 'write');
       flushCompressed(reader);
       // Middleware that has put its own `write` there, as compression() does, keeps a queue of its own.
       if (full || reader.writableLength > SEND_AHEAD_BYTES) this.#waitForClient(reader);
@@ -72,7 +79,7 @@ export class WireBody {
   finish(trailers?: [string, string][]): void {
     this.#whole = true;
     this.#trailers = trailers;
-    this.#stopWaiting();
+    this.#letGo();
     const reader = this.#reader;
     if (reader instanceof Readable) reader.push(null);
     else if (typeof reader !== 'string') this.#end(reader);
@@ -80,7 +87,7 @@ export class WireBody {
 
   /** No more of it comes. */
   breakOff(error: ProxyError): void {
-    this.#stopWaiting();
+    this.#letGo();
     const reader = this.#reader;
     if (reader instanceof Readable) {
       reader.destroy(error);
@@ -95,6 +102,7 @@ export class WireBody {
     this.#stopWaiting();
     if (!this.#paused) return;
     this.#paused = false;
+    if (this.#line !== undefined) this.#line.waiting = undefined;
     this.#controller?.resume();
   }
 
@@ -122,7 +130,11 @@ export class WireBody {
     }
     writeHead(res, response, length);
     if (held.length === 0) res.flushHeaders();
-    for (const chunk of held) res.write(chunk);
+    if (this.#line !== undefined) {
+      this.#spent = SpentMemory.of(res);
+      this.#line.spent = this.#spent;
+    }
+    for (const chunk of held) this.#send(res, chunk);
     if (held.length > 0) flushCompressed(res);
     this.#reader = res;
     this.resume();
@@ -145,6 +157,12 @@ export class WireBody {
     return readable;
   }
 
+  /** Whether there is room for more. */
+  #send(res: ServerResponse, chunk: Buffer): boolean {
+    const spent = this.#spent?.before(chunk);
+    return (spent === undefined ? res.write(chunk) : res.write(chunk, spent)) !== false;
+  }
+
   #end(res: ServerResponse, last?: Buffer): void {
     if (this.#trailers !== undefined) addTrailers(res, this.#trailers);
     endAnswer(res, last);
@@ -152,7 +170,10 @@ export class WireBody {
   }
 
   #pause(): void {
+    // What there is has come: there is nothing to wait for.
+    if (this.#line?.isDry) return;
     this.#paused = true;
+    if (this.#line !== undefined) this.#line.waiting = this;
     this.#controller?.pause();
   }
 
@@ -165,6 +186,12 @@ export class WireBody {
     }
     this.#stall = setTimeout(tellStalled, this.#timeoutMs, this.#owner);
     this.#stall.unref();
+  }
+
+  /** Its connection carries something else from here on, or nothing any more. */
+  #letGo(): void {
+    this.#stopWaiting();
+    if (this.#line !== undefined) this.#line.spent = undefined;
   }
 
   #stopWaiting(): void {

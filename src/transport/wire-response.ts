@@ -84,9 +84,9 @@ export class WireResponse
     // Thrown, and not aborted: that would cost the connection, which has not been used yet.
     if (this.#over) throw new ClientClosedError();
     this.#controller = controller;
-    this.#body.begin(controller);
-    noteSent(this.#try, this.attempt);
     const { connection } = this.#try.request;
+    this.#body.begin(controller, connection?.line);
+    noteSent(this.#try, this.attempt);
     this.#reused = connection === undefined || connection.served++ > 0;
     if (connection === undefined) return;
     connection.awaitsHead = true;

@@ -1,0 +1,217 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { type RequestListener, request, type ServerResponse } from 'node:http';
+import { createSecureServer } from 'node:http2';
+import { createServer as createTlsServer, request as tlsRequest } from 'node:https';
+import { PassThrough, type Readable } from 'node:stream';
+import { setTimeout } from 'node:timers/promises';
+import { afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { modifyResponse, proxyPass, sendResponse } from 'headrace';
+import { type Certificate, selfSigned } from '../helpers/certificates.js';
+import { http2Client } from '../helpers/http2.js';
+import { appOf, closeAfter, listen, type Middleware, serve } from '../helpers/servers.js';
+
+const MIB = 1_048_576;
+/** No two parts of it are alike: what came twice, or in another place, is seen by the sum. */
+const BODY = randomBytes(8 * MIB);
+
+let certificate: Certificate;
+beforeAll(async () => {
+  certificate = await selfSigned('localhost');
+});
+
+/** What is spied on: from Node 21 on, memory can be given back. */
+const memory = ArrayBuffer.prototype as { transfer?(length: number): ArrayBuffer };
+const canGiveBack = memory.transfer !== undefined;
+
+/** Counts how often memory was given back, and how much of it. */
+function givenBack(): { times: number; bytes: number } {
+  const count = { times: 0, bytes: 0 };
+  const { transfer } = memory;
+  if (transfer === undefined) return count;
+  const spy = jest.spyOn(memory as Required<typeof memory>, 'transfer');
+  spy.mockImplementation(function (this: ArrayBuffer, length) {
+    count.times += 1;
+    count.bytes += this.byteLength;
+    return transfer.call(this, length);
+  });
+  return count;
+}
+afterEach(() => {
+  jest.restoreAllMocks();
+});
+
+const framings: Record<string, (res: ServerResponse, body: Buffer) => void> = {
+  'with a length': (res, body) => {
+    res.setHeader('Content-Length', body.length);
+    writeInPieces(res, body);
+  },
+  'in chunks of any size': writeInPieces,
+  'until the connection closes': (res, body) => {
+    res.useChunkedEncodingByDefault = false;
+    res.setHeader('Connection', 'close');
+    writeInPieces(res, body);
+  },
+};
+
+function writeInPieces(res: ServerResponse, body: Buffer): void {
+  let at = 0;
+  const next = (): void => {
+    let hasRoom = true;
+    while (hasRoom && at < body.length) {
+      const end = at + 1 + Math.floor(Math.random() ** 4 * 300_000);
+      hasRoom = res.write(body.subarray(at, end));
+      at = end;
+    }
+    if (at >= body.length) res.end();
+  };
+  res.on('drain', next);
+  next();
+}
+
+/** How bodies come to the gateway: its upstream's URL. */
+const upstreams: Record<string, (listener: RequestListener) => Promise<string>> = {
+  HTTP: async (listener) => (await serve(listener)).url,
+  HTTPS: async (listener) =>
+    `https://localhost:${await listen(createTlsServer(certificate, listener))}`,
+  'HTTP/2': async (listener) => {
+    const server = createSecureServer(certificate, listener as never);
+    return `https://localhost:${await listen(server as never)}`;
+  },
+};
+
+/** How clients get them: a function that asks for one. */
+const fronts: Record<string, (app: RequestListener) => Promise<() => Promise<Readable>>> = {
+  HTTP: async (app) => {
+    const { url } = await serve(app);
+    return () => answered(request(url, { agent: false }));
+  },
+  HTTPS: async (app) => {
+    const port = await listen(createTlsServer(certificate, app));
+    const options = { agent: false, ca: certificate.cert };
+    return () => answered(tlsRequest(`https://localhost:${port}`, options));
+  },
+  'HTTP/2': async (app) => {
+    const port = await listen(createSecureServer(certificate, app as never) as never);
+    const session = http2Client(`https://localhost:${port}`, { ca: certificate.cert });
+    return async () => session.request({ ':path': '/' });
+  },
+};
+
+function answered(sent: ReturnType<typeof request>): Promise<Readable> {
+  return new Promise((resolve, reject) => {
+    sent.on('response', resolve).on('error', reject).end();
+    closeAfter(() => sent.destroy());
+  });
+}
+
+/** Reads a body, and stands still now and then. */
+async function read(body: Readable): Promise<{ bytes: number; sum: string }> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  for await (const chunk of body) {
+    hash.update(chunk);
+    bytes += chunk.length;
+    if (Math.random() < 0.02) await setTimeout(3);
+  }
+  return { bytes, sum: hash.digest('hex') };
+}
+
+/** Asks for six bodies at once, each of them another part of all, and expects each to come as it was. */
+async function expectAll(
+  [front, upstream, framing]: readonly [string, string, string],
+  ...before: Middleware[]
+): Promise<void> {
+  const answer = framings[framing] as (res: ServerResponse, body: Buffer) => void;
+  const parts = Array.from({ length: 6 }, (_, i) => BODY.subarray(i * MIB, (i + 2) * MIB + i));
+  let next = 0;
+  const url = await upstreams[upstream]?.((_req, res) => answer(res, parts[next++] as Buffer));
+  const pass = proxyPass(url as string, { tls: { ca: certificate.cert }, http2: true });
+  closeAfter(() => pass.close());
+  const ask = await fronts[front]?.(appOf('connect', ...before, pass));
+  const bodies = await Promise.all(
+    parts.map(async () => read(await (ask as () => Promise<Readable>)())),
+  );
+  const sums = (all: readonly { sum: string }[]) => all.map(({ sum }) => sum).sort();
+  expect(sums(bodies)).toEqual(
+    sums(parts.map((part) => ({ sum: createHash('sha256').update(part).digest('hex') }))),
+  );
+}
+
+const ways = Object.keys(fronts).flatMap((front) =>
+  Object.keys(upstreams).flatMap((upstream) =>
+    Object.keys(framings).map((framing) => [front, upstream, framing] as const),
+  ),
+);
+const possible = ways.filter(
+  ([, upstream, framing]) => upstream !== 'HTTP/2' || framing === 'with a length',
+);
+
+describe('large bodies', () => {
+  it.each(possible)('come whole over %s from an upstream of %s, %s', (...way) => expectAll(way));
+
+  it('give their memory back when they have been written, where Node can', async () => {
+    const given = givenBack();
+    await expectAll(['HTTP', 'HTTP', 'with a length']);
+    if (!canGiveBack) return;
+    // Of what was read at once, the last of each body is left, and what came while nobody took it.
+    expect(given.bytes).toBeGreaterThan(9 * MIB);
+  });
+
+  it.each([
+    ['an edit that reads', modifyResponse((response) => response.pipeThrough(new PassThrough()))],
+    ['middleware with a write of its own', keepsChunks],
+  ])('leave it alone under %s', async (_what, middleware) => {
+    const given = givenBack();
+    await expectAll(['HTTP', 'HTTP', 'with a length'], middleware);
+    expect(given.times).toBe(0);
+  });
+
+  it('leave what comes over HTTP/2 alone, where reads belong to several streams', async () => {
+    const given = givenBack();
+    await expectAll(['HTTP', 'HTTP/2', 'with a length']);
+    expect(given.times).toBe(0);
+  });
+
+  it.each(['HTTP', 'HTTPS'])(
+    'come whole when they end with their connection (%s) before anybody takes them',
+    async (upstream) => {
+      for (const length of [70_000, 131_072, 200_000]) {
+        const body = BODY.subarray(0, length);
+        const close = framings['until the connection closes'];
+        const url = await upstreams[upstream]?.((_req, res) => close?.(res, body));
+        const pass = proxyPass(url as string, { tls: { ca: certificate.cert }, hold: true });
+        closeAfter(() => pass.close());
+        const later: Middleware = (_req, _res, next) => void setTimeout(50).then(next);
+        const ask = await fronts.HTTP?.(appOf('connect', pass, later, sendResponse()));
+        const { sum } = await read((await ask?.()) as Readable);
+        expect(sum).toBe(createHash('sha256').update(body).digest('hex'));
+      }
+    },
+  );
+
+  it('are not cut short or mixed up when clients leave in the middle', async () => {
+    const { url } = await serve((_req, res) => framings['in chunks of any size']?.(res, BODY));
+    const pass = proxyPass(url);
+    closeAfter(() => pass.close());
+    const { url: gateway } = await serve(appOf('connect', pass));
+    const whole = createHash('sha256').update(BODY).digest('hex');
+    const all = Array.from({ length: 16 }, async (_, i) => {
+      const body = await answered(request(gateway, { agent: false }));
+      if (i % 2 === 0) return expect(await read(body)).toEqual({ bytes: BODY.length, sum: whole });
+      for await (const _chunk of body) if (Math.random() < 0.05) break;
+    });
+    await Promise.all(all);
+  });
+});
+
+/** Has a write of its own on the answer, and looks at the chunks when all have been written. */
+function keepsChunks(_req: unknown, res: ServerResponse, next: () => void): void {
+  const chunks: Buffer[] = [];
+  const { write } = res;
+  res.write = (chunk: Buffer, ...rest: never[]): boolean => {
+    chunks.push(chunk);
+    return Reflect.apply(write, res, [chunk, ...rest]);
+  };
+  res.once('finish', () => expect(chunks.every(({ length }) => length > 0)).toBe(true));
+  next();
+}
