@@ -153,8 +153,8 @@ describe('large bodies', () => {
     const given = givenBack();
     await expectAll(['HTTP', 'HTTP', 'with a length']);
     if (!canGiveBack) return;
-    // Of what was read at once, the last of each body is left, and what came while nobody took it.
-    expect(given.bytes).toBeGreaterThan(9 * MIB);
+    // The last read of each body is left, and what came while the client was slow.
+    expect(given.bytes).toBeGreaterThan(4 * MIB);
   });
 
   it.each([

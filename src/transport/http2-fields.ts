@@ -52,6 +52,8 @@ export function lengthOf(texts: readonly string[]): number {
 
 /** The length of the body that a head tells; NaN where it tells none. */
 export function statedLength(raw: readonly string[]): number {
-  const at = raw.indexOf('content-length');
-  return at === -1 ? Number.NaN : Number(raw[at + 1]);
+  for (let i = 0; i < raw.length; i += 2) {
+    if (raw[i] === 'content-length') return Number(raw[i + 1]);
+  }
+  return Number.NaN;
 }

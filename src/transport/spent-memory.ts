@@ -65,6 +65,6 @@ function giveBack(memory: Transferable): Written | undefined {
   if (memory.transfer === undefined) return undefined;
   return (error) => {
     // Of a write that has failed, the system may still hold on to the memory.
-    if (!error) memory.transfer?.(0);
+    if (!error && memory.byteLength > 0) memory.transfer?.(0);
   };
 }
