@@ -48,8 +48,9 @@ export const guard = {
   limits: [
     { case: 'small', ours: 'headrace', than: 'floor-express', atLeast: 0.92 },
     { case: 'small', ours: 'headrace', than: 'best-peer', atLeast: 0.85 },
-    { case: 'large', ours: 'headrace', than: 'floor-express', atLeast: 0.92 },
-    { case: 'large', ours: 'headrace', than: 'best-peer', atLeast: 1 },
+    // Both were between 1.6 and 1.9 when memory began to be given back, and under 1 before.
+    { case: 'large', ours: 'headrace', than: 'floor-express', atLeast: 1.4 },
+    { case: 'large', ours: 'headrace', than: 'best-peer', atLeast: 1.4 },
   ],
 };
 
