@@ -172,22 +172,27 @@ describe('large bodies', () => {
     expect(given.times).toBe(0);
   });
 
-  it.each(['HTTP', 'HTTPS'])(
-    'come whole when they end with their connection (%s) before anybody takes them',
-    async (upstream) => {
-      for (const length of [70_000, 131_072, 200_000]) {
-        const body = BODY.subarray(0, length);
-        const close = framings['until the connection closes'];
-        const url = await upstreams[upstream]?.((_req, res) => close?.(res, body));
-        const pass = proxyPass(url as string, { tls: { ca: certificate.cert }, hold: true });
-        closeAfter(() => pass.close());
-        const later: Middleware = (_req, _res, next) => void setTimeout(50).then(next);
-        const ask = await fronts.HTTP?.(appOf('connect', pass, later, sendResponse()));
-        const { sum } = await read((await ask?.()) as Readable);
-        expect(sum).toBe(createHash('sha256').update(body).digest('hex'));
-      }
-    },
-  );
+  it.each([
+    ['HTTP', 'until the connection closes'],
+    ['HTTPS', 'until the connection closes'],
+    ['HTTP', 'with a length'],
+    ['HTTPS', 'in chunks of any size'],
+  ])('come whole when their connection (%s) ends before anybody takes them, %s', async (...way) => {
+    const [upstream, framing] = way;
+    for (const length of [70_000, 131_072, 200_000]) {
+      const body = BODY.subarray(0, length);
+      const url = await upstreams[upstream]?.((_req, res) => {
+        res.setHeader('Connection', 'close');
+        framings[framing]?.(res, body);
+      });
+      const pass = proxyPass(url as string, { tls: { ca: certificate.cert }, hold: true });
+      closeAfter(() => pass.close());
+      const later: Middleware = (_req, _res, next) => void setTimeout(50).then(next);
+      const ask = await fronts.HTTP?.(appOf('connect', pass, later, sendResponse()));
+      const { sum } = await read((await ask?.()) as Readable);
+      expect(sum).toBe(createHash('sha256').update(body).digest('hex'));
+    }
+  });
 
   it('are not cut short or mixed up when clients leave in the middle', async () => {
     const { url } = await serve((_req, res) => framings['in chunks of any size']?.(res, BODY));

@@ -34,7 +34,7 @@ export interface Carrier extends SocketWatcher {
 export interface Line {
   /** Whether nothing more can come than what has been read. */
   readonly isDry: boolean;
-  /** The body that has undici wait: an end that finds it waiting would break the process. */
+  /** The body that has undici wait: an end that finds it waiting breaks the process (nodejs/undici#5360). */
   waiting: { resume(): void } | undefined;
   /** Told of what is read. */
   spent: { noteRead(bytes: Buffer): void } | undefined;

@@ -24,7 +24,7 @@ const MAX_SKIPPED = 8;
 const MAX_HELD_BYTES = 16_384;
 
 /**
- * Stands between a socket and undici for three things that undici 7 and 8 get wrong for a proxy and
+ * Stands between a socket and undici for what undici 7, and mostly 8, get wrong for a proxy and
  * give no hook for: see each function.
  */
 export function watchSocket(socket: Socket, watcher: SocketWatcher): void {
