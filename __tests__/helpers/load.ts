@@ -1,4 +1,5 @@
 import { Agent, request } from 'node:http';
+import type { Socket } from 'node:net';
 
 /** What clients saw of many requests. */
 export interface LoadResult {
@@ -75,8 +76,12 @@ interface Failure extends NodeJS.ErrnoException {
   reused?: boolean;
 }
 
+/** Sockets that have carried a request: `reusedSocket` does not know of those that another one has waited for. */
+const carried = new WeakSet<Socket>();
+
 function once(agent: Agent, port: number, method: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
+    let reused = false;
     const sent = request({ agent, host: '127.0.0.1', port, method }, (res) => {
       let body = '';
       res.setEncoding('latin1');
@@ -86,7 +91,11 @@ function once(agent: Agent, port: number, method: string): Promise<Answer> {
       res.on('error', reject);
       res.on('end', () => resolve({ status: res.statusCode ?? 0, body }));
     });
-    sent.on('error', (error) => reject(Object.assign(error, { reused: sent.reusedSocket })));
+    sent.on('socket', (socket) => {
+      reused = carried.has(socket);
+      carried.add(socket);
+    });
+    sent.on('error', (error) => reject(Object.assign(error, { reused })));
     sent.end();
   });
 }

@@ -15,7 +15,7 @@ const GRACE_MS = 30;
  * How old a connection may be for its first request to be still on the way: clients send nothing to say
  * that they are about to, and may not send a request again that was lost on a connection of its own.
  */
-const FIRST_REQUEST_MS = 250;
+const FIRST_REQUEST_MS = 500;
 /** A last stream that is none: GOAWAY with it says that another one will follow (RFC 9113, 6.8). */
 const NO_LAST_STREAM = 2 ** 31 - 1;
 
