@@ -241,7 +241,8 @@ async function measure(pool: Pool): Promise<Measure> {
     // Connections that nobody uses stay open for a while, more or fewer of them.
     for (const socket of open.upstream) socket.destroy();
     await delay(50);
-    const now = JSON.stringify([open.upstream.size, open.pool.size, timers.size, resources()]);
+    const sizes = [open.upstream.size, open.pool.size, timers.size, filesOpen()];
+    const now = JSON.stringify([sizes, resources()]);
     calm = now === before ? calm + 1 : 0;
     before = now;
   }
