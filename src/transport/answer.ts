@@ -5,6 +5,7 @@ import { BadResponseError, isProxyError, ModifyResponseError } from '../exchange
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 import { fieldInfo, LIST } from '../exchange/fields.js';
 import { forbidsBody, type UpstreamResponse } from '../exchange/upstream-response.js';
+import { Departures } from './departures.js';
 
 /** Up to here, a body is cheaper as text in the same write as its head than as a write of its own. */
 const ONE_WRITE_BYTES = 16_384;
@@ -26,12 +27,12 @@ export function sendAnswer(exchange: Exchange, response: UpstreamResponse): void
   } else if (isBodyless(res, response)) {
     writeHead(res, response);
     response.discard();
-    endAnswer(res);
+    sendWhole(exchange);
   } else if (content.at === 'wire') {
     response.relayTo(res, writeHead);
   } else if (content.at === 'memory' || content.at === 'edit') {
     writeHead(res, response, content.bytes.length);
-    endAnswer(res, content.bytes);
+    sendWhole(exchange, content.bytes);
   } else if (content.at === 'stream') {
     writeHead(res, response);
     sendStream(exchange, content.stream);
@@ -42,12 +43,29 @@ export function sendAnswer(exchange: Exchange, response: UpstreamResponse): void
   }
 }
 
-/** Ends the answer. A small body leaves in one write with the head before it. */
-export function endAnswer(res: ServerResponse, last?: Buffer): void {
-  if (last === undefined) res.end();
-  else if (last.length > ONE_WRITE_BYTES) res.end(last);
-  else res.end(last.toString('latin1'), 'latin1');
-  lingerOnUpload(res.req, res);
+const departures = new Departures(leave);
+
+/** Ends an answer of which the rest, `last`, is known, together with the others of this turn. */
+export function sendWhole(exchange: Exchange, last?: Buffer): void {
+  departures.add(exchange, last);
+  lingerOnUpload(exchange.req, exchange.res);
+}
+
+/** A small body leaves in one write with the head before it. */
+function leave(exchange: Exchange, last: Buffer | undefined): void {
+  const { res } = exchange;
+  // Somebody else has lost patience meanwhile.
+  if (res.writableEnded) return;
+  try {
+    if (last === undefined) res.end();
+    else if (last.length > ONE_WRITE_BYTES) res.end(last);
+    else res.end(last.toString('latin1'), 'latin1');
+  } catch (error) {
+    // Middleware that has put its own `end` there failed.
+    exchange.failure = error;
+    exchange.settle('failed', error);
+    breakOff(res);
+  }
 }
 
 /**

@@ -4,7 +4,7 @@ import type { Dispatcher } from 'undici';
 import type { ProxyError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import type { UpstreamResponse, WriteHead } from '../exchange/upstream-response.js';
-import { addTrailers, breakOff, endAnswer, flushCompressed } from './answer.js';
+import { addTrailers, breakOff, flushCompressed, lingerOnUpload, sendWhole } from './answer.js';
 import type { Line } from './connections.js';
 import { SpentMemory } from './spent-memory.js';
 
@@ -125,7 +125,8 @@ export class WireBody {
     if (this.#whole) {
       writeHead(res, response, this.#trailers === undefined ? this.received : undefined);
       for (let i = 0; i < held.length - 1; i++) res.write(held[i] as Buffer);
-      this.#end(res, held[held.length - 1]);
+      if (this.#trailers !== undefined) addTrailers(res, this.#trailers);
+      sendWhole(this.#exchange, held[held.length - 1]);
       return;
     }
     writeHead(res, response, length);
@@ -163,9 +164,10 @@ export class WireBody {
     return (spent === undefined ? res.write(chunk) : res.write(chunk, spent)) !== false;
   }
 
-  #end(res: ServerResponse, last?: Buffer): void {
+  #end(res: ServerResponse): void {
     if (this.#trailers !== undefined) addTrailers(res, this.#trailers);
-    endAnswer(res, last);
+    res.end();
+    lingerOnUpload(res.req, res);
     if (this.#waited) this.#watchRest(res);
   }
 

@@ -1,0 +1,56 @@
+import { AsyncResource } from 'node:async_hooks';
+import { setImmediate } from 'node:timers';
+import type { Exchange } from '../exchange/exchange.js';
+
+/** How many answers may wait for each other: what a turn of the event loop takes at most to make them. */
+const MOST_WAITING = 64;
+
+/** Ends the answer of an exchange. */
+export type Leave = (exchange: Exchange, last: Buffer | undefined) => void;
+
+/**
+ * Answers that have become ready in one turn of the event loop leave at its end, one behind the other. Each
+ * write of its own wakes whoever reads at the other end of the connection; where that is on the same machine,
+ * waking costs as much as writing.
+ */
+export class Departures {
+  readonly #leave: Leave;
+  #waiting: Departure[] = [];
+
+  constructor(leave: Leave) {
+    this.#leave = leave;
+  }
+
+  add(exchange: Exchange, last: Buffer | undefined): void {
+    const waiting = this.#waiting;
+    if (waiting.length === 0) setImmediate(leaveAll, this);
+    waiting.push(new Departure(exchange, last));
+    if (waiting.length === MOST_WAITING) this.leaveTogether();
+  }
+
+  leaveTogether(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (let i = 0; i < waiting.length; i++) (waiting[i] as Departure).run(this.#leave);
+  }
+}
+
+/** One answer, which leaves in the asynchronous context of its request: its listeners may ask for that. */
+class Departure extends AsyncResource {
+  readonly #exchange: Exchange;
+  readonly #last: Buffer | undefined;
+
+  constructor(exchange: Exchange, last: Buffer | undefined) {
+    super('HeadraceDeparture');
+    this.#exchange = exchange;
+    this.#last = last;
+  }
+
+  run(leave: Leave): void {
+    this.runInAsyncScope(leave, undefined, this.#exchange, this.#last);
+  }
+}
+
+function leaveAll(departures: Departures): void {
+  departures.leaveTogether();
+}
