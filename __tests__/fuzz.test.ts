@@ -230,6 +230,7 @@ describe('whatever the upstream sends', () => {
       'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok',
       'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n',
       'HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nETag: "a"\r\n\r\n',
+      'HTTP/1.1 304 Not Modified\r\nContent-Length: 05\r\nETag: "a"\r\n\r\n',
       'HTTP/1.0 200 OK\r\nConnection: close, X-A\r\nX-A: b\r\n\r\nuntil the end',
     );
 

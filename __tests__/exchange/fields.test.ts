@@ -4,6 +4,7 @@ import {
   ALIASED,
   acceptsTrailers,
   fieldInfo,
+  fieldNamed,
   HOP_BY_HOP,
   HOP_BY_HOP_FIELDS,
   isAllowedTrailer,
@@ -30,6 +31,41 @@ describe('the hop-by-hop list', () => {
       'upgrade',
       'http2-settings',
     ]);
+  });
+});
+
+describe('fieldNamed', () => {
+  const bytesOf = (name: string) => Buffer.from(name, 'latin1');
+
+  it('knows of bytes what is known of the name that they spell', () => {
+    const names = fc.oneof(
+      fc.constantFrom('Content-Type', 'content-type', 'Te', 'X_Forwarded_For', ':status', ''),
+      // Few letters and lengths, so that many names share a place.
+      fc.string({ unit: fc.constantFrom('a', 'B', '-', '\xe4'), maxLength: 5 }),
+      fc.string({ unit: fc.constantFrom('x', '_'), minLength: 60, maxLength: 70 }),
+    );
+    fc.assert(
+      fc.property(fc.array(names, { minLength: 1, maxLength: 30 }), (spellings) => {
+        for (const spelling of spellings) {
+          expect(fieldNamed(bytesOf(spelling))).toEqual(fieldInfo(spelling));
+          expect(fieldNamed(bytesOf(spelling)).spelling).toBe(spelling);
+        }
+      }),
+    );
+  });
+
+  it('tells names apart that differ in a byte that does not decide their place', () => {
+    expect(fieldNamed(bytesOf('x-abcdef')).lower).toBe('x-abcdef');
+    expect(fieldNamed(bytesOf('x-ebcdaf')).lower).toBe('x-ebcdaf');
+    expect(fieldNamed(bytesOf('x-abcdef')).lower).toBe('x-abcdef');
+  });
+
+  it('does not keep the bytes, which undici reads over', () => {
+    const bytes = bytesOf('Set-Cookie');
+    const info = fieldNamed(bytes);
+    bytes.fill(0);
+    expect(fieldNamed(bytesOf('Set-Cookie'))).toBe(info);
+    expect(info.spelling).toBe('Set-Cookie');
   });
 });
 
@@ -61,7 +97,7 @@ describe('fieldInfo', () => {
     fc.assert(
       fc.property(name, fc.infiniteStream(fc.boolean()), (lower, upper) => {
         const spelling = [...lower].map((c) => (upper.next().value ? c.toUpperCase() : c)).join('');
-        expect(fieldInfo(spelling)).toEqual(fieldInfo(lower));
+        expect(fieldInfo(spelling)).toEqual({ ...fieldInfo(lower), spelling });
       }),
     );
   });
@@ -75,7 +111,12 @@ describe('fieldInfo', () => {
 
   it('answers the same after clients have sent more names than it remembers', () => {
     for (let i = 0; i < 5_000; i++) fieldInfo(`x-flood-${i}`);
-    expect(fieldInfo('x-fresh')).toEqual({ lower: 'x-fresh', flags: PLAIN, alias: 'x-fresh' });
+    expect(fieldInfo('x-fresh')).toEqual({
+      spelling: 'x-fresh',
+      lower: 'x-fresh',
+      flags: PLAIN,
+      alias: 'x-fresh',
+    });
     expect(fieldInfo('uPgRaDe').flags).toBe(HOP_BY_HOP);
   });
 });

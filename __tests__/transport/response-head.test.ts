@@ -53,6 +53,11 @@ describe('responseHead', () => {
     expect(head(lines, policy)).toMatchObject({ lines: ['Proxy-Authenticate', 'Basic'] });
   });
 
+  it('writes a length as everybody reads it', () => {
+    const { lines, length } = head(['Content-Length: 0005']) as ResponseHead;
+    expect({ lines, length }).toEqual({ lines: ['Content-Length', '5'], length: 5 });
+  });
+
   it('says how the body is delimited', () => {
     expect(head(['Transfer-Encoding: Chunked'])).toMatchObject({
       chunked: true,
@@ -72,6 +77,11 @@ describe('responseHead', () => {
     [['Transfer-Encoding: chunked', 'transfer-encoding: chunked'], 'unknown transfer coding'],
     [['Content-Length: 1', 'Transfer-Encoding: chunked'], 'two framings'],
     [['Content-Length: 9007199254740993'], 'unknown length'],
+    [['Content-Length: '], 'unknown length'],
+    [['Content-Length: -5'], 'unknown length'],
+    [['Content-Length: 5.0'], 'unknown length'],
+    [['Content-Length: 0x5'], 'unknown length'],
+    [['Content-Length: 5, 5'], 'unknown length'],
     [['a: 1', 'b: 2', 'c: 3', 'd: 4'], 'too many fields'],
   ])('finds %j unfit: %s', (lines, reason) => {
     expect(head(lines, PASS_ALL, 3)).toBe(reason);

@@ -8,9 +8,13 @@ export function isHttp2<T extends IncomingMessage | ServerResponse>(
   return 'stream' in message;
 }
 
-/** Whether nothing reaches the client any more. Answers of HTTP/2 do not say so, their streams do. */
+/**
+ * Whether nothing reaches the client any more. Answers do not say so at once: in HTTP/2 their streams do, and
+ * in HTTP/1 their sockets, which close a turn of the event loop after they have been destroyed.
+ */
 export function isGone(res: ServerResponse): boolean {
-  return res.destroyed || res.closed || (isHttp2(res) && res.stream.destroyed);
+  if (res.destroyed || res.closed) return true;
+  return isHttp2(res) ? res.stream.destroyed : res.socket?.destroyed === true;
 }
 
 /** Whether the client has got all of an answer. HTTP/2 calls one finished that was reset as well. */

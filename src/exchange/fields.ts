@@ -18,6 +18,7 @@ export const LIST = 16;
 
 /** What is known of one spelling of a field name. */
 export interface FieldInfo {
+  readonly spelling: string;
   readonly lower: string;
   readonly flags: number;
   /**
@@ -95,6 +96,33 @@ export function fieldInfo(spelling: string): FieldInfo {
   return remembered.get(spelling) ?? classify(spelling);
 }
 
+/** The name last met in each place, which a few of its bytes decide. */
+const places: (FieldInfo | undefined)[] = new Array(256).fill(undefined);
+
+/** Looks up a name that has come as bytes. Of the few names that come all the time, no string is made anew. */
+export function fieldNamed(bytes: Buffer): FieldInfo {
+  const place = placeOf(bytes);
+  const met = places[place];
+  if (met !== undefined && spells(met.spelling, bytes)) return met;
+  const info = fieldInfo(bytes.toString('latin1'));
+  if (bytes.length <= MAX_REMEMBERED_LENGTH) places[place] = info;
+  return info;
+}
+
+function placeOf(bytes: Buffer): number {
+  const { length } = bytes;
+  const first = bytes[0] as number;
+  const middle = bytes[length >> 1] as number;
+  const last = bytes[length - 1] as number;
+  return (31 * length + 7 * first + 3 * middle + last) & 0xff;
+}
+
+function spells(spelling: string, bytes: Buffer): boolean {
+  if (spelling.length !== bytes.length) return false;
+  for (let i = 0; i < bytes.length; i++) if (spelling.charCodeAt(i) !== bytes[i]) return false;
+  return true;
+}
+
 function classify(spelling: string): FieldInfo {
   const lower = spelling.toLowerCase();
   const pseudo = lower.startsWith(':');
@@ -105,7 +133,7 @@ function classify(spelling: string): FieldInfo {
   if (LIST_FIELDS.includes(lower)) flags |= LIST;
   if (pseudo) flags |= PSEUDO;
   if (odd) flags |= ALIASED;
-  const info = { lower, flags, alias: odd ? lower.replace(/[^a-z0-9]/g, '-') : lower };
+  const info = { spelling, lower, flags, alias: odd ? lower.replace(/[^a-z0-9]/g, '-') : lower };
   if (spelling.length <= MAX_REMEMBERED_LENGTH) {
     // Names that somebody made up must not keep those out that everybody uses.
     if (remembered.size >= MAX_REMEMBERED) remembered.clear();

@@ -1,6 +1,6 @@
 import { type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http';
 import { finished, type Readable } from 'node:stream';
-import { isHttp2 } from '../exchange/answers.js';
+import { isGone, isHttp2 } from '../exchange/answers.js';
 import { BadResponseError, isProxyError, ModifyResponseError } from '../exchange/errors.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 import { fieldInfo, LIST } from '../exchange/fields.js';
@@ -54,8 +54,8 @@ export function sendWhole(exchange: Exchange, last?: Buffer): void {
 /** A small body leaves in one write with the head before it. */
 function leave(exchange: Exchange, last: Buffer | undefined): void {
   const { res } = exchange;
-  // Somebody else has lost patience meanwhile.
-  if (res.writableEnded) return;
+  // Meanwhile somebody else has ended it, or the client has left.
+  if (res.writableEnded || isGone(res)) return;
   try {
     if (last === undefined) res.end();
     else if (last.length > ONE_WRITE_BYTES) res.end(last);

@@ -1,4 +1,10 @@
-import { fieldInfo, HOP_BY_HOP, isAllowedTrailer, nominated } from '../exchange/fields.js';
+import {
+  fieldInfo,
+  fieldNamed,
+  HOP_BY_HOP,
+  isAllowedTrailer,
+  nominated,
+} from '../exchange/fields.js';
 import type { HeaderOverlay } from '../exchange/header-overlay.js';
 import type { SocketWatcher } from './socket-watch.js';
 
@@ -27,6 +33,8 @@ export function rawFields(raw: unknown): RawFields {
     .flat();
 }
 
+const DIGITS = /^\d+$/;
+
 /** The head of a response, hop-by-hop fields taken out; a word that says why where it is unfit. */
 export function responseHead(
   raw: RawFields,
@@ -40,10 +48,11 @@ export function responseHead(
   let chunked = false;
   let length: number | undefined;
   for (let i = 0; i < raw.length; i += 2) {
-    const name = latin1(raw[i] as Buffer | string);
-    const { lower, flags } = fieldInfo(name);
+    const name = raw[i] as Buffer | string;
+    const { spelling, lower, flags } =
+      typeof name === 'string' ? fieldInfo(name) : fieldNamed(name);
     const known = parsed[lower];
-    const value = typeof known === 'string' ? known : fieldValue(raw[i + 1] as RawValue);
+    let value = typeof known === 'string' ? known : fieldValue(raw[i + 1] as RawValue);
     if (flags & HOP_BY_HOP) {
       if (lower === 'transfer-encoding') {
         // Anything but one plain "chunked" is read differently by different servers (CWE-444).
@@ -55,9 +64,14 @@ export function responseHead(
       if (!policy.keep.includes(lower)) continue;
     } else if (lower === 'content-length') {
       length = Number(value);
-      if (!Number.isSafeInteger(length)) return 'unknown length';
+      if (!Number.isSafeInteger(length) || length < 0) return 'unknown length';
+      // RFC 9110, 8.6 allows `05`, but not everybody reads it as 5.
+      if (value !== `${length}`) {
+        if (!DIGITS.test(value)) return 'unknown length';
+        value = `${length}`;
+      }
     }
-    lines.push(name, value);
+    lines.push(spelling, value);
   }
   if (chunked && length !== undefined) return 'two framings';
   const taken = nominated(connection);

@@ -90,7 +90,8 @@ function begin(exchange: Exchange, settings: TransportSettings, settling: Settli
     }
     const request = outgoingRequest(exchange, upstream, settings);
     const connections = connectionsTo(upstream, upstream.settings ?? settings.connection);
-    const one = { exchange, request, connections, settings, ...settling, again: false };
+    const { resolve, reject } = settling;
+    const one = { exchange, request, connections, settings, resolve, reject, again: false };
     new WireResponse(one).dispatch();
   } catch (error) {
     settling.reject(error);
