@@ -177,13 +177,11 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
       const value = headers[lower];
       if (value === undefined) continue;
       // Both lists are in the client's order, so the spelling is nearly always the next one.
-      let spelling = rawHeaders[at] as string | undefined;
-      if (spelling !== undefined && fieldInfo(spelling).lower === lower) {
-        at += 2;
-      } else {
-        spelling = this.#fromClient().spelling(lower);
-      }
-      const { flags } = fieldInfo(spelling);
+      const next = rawHeaders[at];
+      let info = next === undefined ? undefined : fieldInfo(next);
+      if (info?.lower === lower) at += 2;
+      else info = fieldInfo(this.#fromClient().spelling(lower));
+      const { spelling, flags } = info;
       if (flags !== PLAIN || taken !== undefined || this.#also.length !== 0) {
         if (flags & (OWNED | PSEUDO)) continue;
         if (lower === 'te') {
