@@ -39,7 +39,7 @@ describe('departures', () => {
     expect(left).toEqual(['first', 'second']);
   });
 
-  it('lets none wait for more than 63 others', async () => {
+  it('lets none wait for more than 31 others', async () => {
     const left: string[] = [];
     const add = noted((name) => left.push(name));
     for (let i = 1; i <= 130; i++) add(`${i}`);

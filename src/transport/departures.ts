@@ -3,7 +3,7 @@ import { setImmediate } from 'node:timers';
 import type { Exchange } from '../exchange/exchange.js';
 
 /** How many answers may wait for each other: what a turn of the event loop takes at most to make them. */
-const MOST_WAITING = 64;
+const MOST_WAITING = 32;
 
 /** Ends the answer of an exchange. */
 export type Leave = (exchange: Exchange, last: Buffer | undefined) => void;
