@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import { exchangeOf, modifyResponse, proxyPass } from 'headrace';
 import { fetchWhole } from '../helpers/http.js';
 import { appOf, closeAfter, type Middleware, serve } from '../helpers/servers.js';
@@ -152,5 +152,16 @@ describe('an answer on its way out', () => {
       '/c',
       '/d',
     ]);
+  });
+
+  it('does not wait for the clock of a test', async () => {
+    const { url: upstream } = await serve((_req, res) => res.end('body'));
+    const { url } = await serve(appOf('express 5', proxyPass(upstream)));
+    jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'performance'] });
+    try {
+      expect((await fetchWhole(url)).body.toString()).toBe('body');
+    } finally {
+      jest.useRealTimers();
+    }
   });
 });

@@ -2,8 +2,11 @@ import { AsyncResource } from 'node:async_hooks';
 import { setImmediate } from 'node:timers';
 import type { Exchange } from '../exchange/exchange.js';
 
-/** How many answers may wait for each other: what a turn of the event loop takes at most to make them. */
+/** When so many wait, they leave at once: in a long turn, the first must not wait for hundreds. */
 const MOST_WAITING = 32;
+
+/** Kept from the start: a test that puts its own clock in place of timers must not hold up answers. */
+const atEndOfTurn = setImmediate;
 
 /** Ends the answer of an exchange. */
 export type Leave = (exchange: Exchange, last: Buffer | undefined) => void;
@@ -23,7 +26,7 @@ export class Departures {
 
   add(exchange: Exchange, last: Buffer | undefined): void {
     const waiting = this.#waiting;
-    if (waiting.length === 0) setImmediate(leaveAll, this);
+    if (waiting.length === 0) atEndOfTurn(leaveAll, this);
     waiting.push(new Departure(exchange, last));
     if (waiting.length === MOST_WAITING) this.leaveTogether();
   }
