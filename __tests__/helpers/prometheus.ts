@@ -83,9 +83,11 @@ async function start(folder: string): Promise<string> {
   });
   let said = '';
   child.stderr.on('data', (chunk) => (said += String(chunk)));
-  await eventually('Prometheus', () => said.includes('ready to receive'), 10_000);
-  const [, address] = /msg="Listening on" address=(\S+)/.exec(said) ?? [];
-  return `http://${address}`;
+  // Parts of it that start side by side say these two, in either order.
+  const address = () => /msg="Listening on" address=(\S+)\s/.exec(said)?.[1];
+  const isReady = () => said.includes('ready to receive') && address() !== undefined;
+  await eventually('Prometheus', isReady, 10_000);
+  return `http://${address()}`;
 }
 
 function installed(program: string | undefined): string {
