@@ -1,17 +1,15 @@
-import { type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http';
+import { ServerResponse, STATUS_CODES } from 'node:http';
 import { finished, type Readable } from 'node:stream';
 import { isGone, isHttp2 } from '../exchange/answers.js';
 import { BadResponseError, isProxyError, ModifyResponseError } from '../exchange/errors.js';
-import { type Exchange, exchangeOf } from '../exchange/exchange.js';
+import type { Exchange } from '../exchange/exchange.js';
 import { fieldInfo, LIST } from '../exchange/fields.js';
 import { forbidsBody, type UpstreamResponse } from '../exchange/upstream-response.js';
 import { Departures } from './departures.js';
+import { lingerOnUpload } from './linger.js';
 
 /** Up to here, a body is cheaper as text in the same write as its head than as a write of its own. */
 const ONE_WRITE_BYTES = 16_384;
-/** How much of an upload that nobody wants is read, and how long, so that the client sees its answer. */
-const LINGER_BYTES = 1_048_576;
-const LINGER_MS = 2_000;
 
 /**
  * Sends a response to the client: its head, and whatever its body has become.
@@ -66,47 +64,6 @@ function leave(exchange: Exchange, last: Buffer | undefined): void {
     exchange.settle('failed', error);
     breakOff(res);
   }
-}
-
-/**
- * An answer that comes before the upload has ended is lost to the client when the connection closes
- * with bytes unread. So the rest is read and dropped, within bounds once the answer is out.
- */
-export function lingerOnUpload(req: IncomingMessage, res: ServerResponse): void {
-  if (req.complete || !hasUpload(req)) return;
-  exchangeOf(req, res).dropsUpload = true;
-  const { socket } = req;
-  let left = LINGER_BYTES;
-  const close = () => {
-    if (!req.complete) socket.destroy();
-  };
-  const limit = () => {
-    const timer = setTimeout(close, LINGER_MS);
-    timer.unref();
-    const release = () => {
-      clearTimeout(timer);
-      socket.off('close', release);
-    };
-    req.once('close', release);
-    // Node forgets a request that is answered, and tells it nothing of the end of its connection.
-    socket.once('close', release);
-    req.on('data', (chunk: Buffer) => {
-      left -= chunk.length;
-      if (left < 0) close();
-    });
-  };
-  if (res.writableFinished) limit();
-  else res.once('finish', limit);
-  req.resume();
-}
-
-/** Whether a request came with a body: RFC 9112, 6.3 knows it by these two fields alone. */
-export function hasUpload(req: IncomingMessage): boolean {
-  const length = req.headers['content-length'];
-  if (length !== undefined) return Number(length) !== 0;
-  if (req.headers['transfer-encoding'] !== undefined) return true;
-  // HTTP/2 says with the last frame of the header that nothing follows.
-  return isHttp2(req) && !req.stream.endAfterHeaders;
 }
 
 /** Has trailers sent behind the body. */

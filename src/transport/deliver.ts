@@ -2,8 +2,9 @@ import { STATUS_CODES } from 'node:http';
 import { isProxyError, ModifyResponseError } from '../exchange/errors.js';
 import type { Exchange, Next } from '../exchange/exchange.js';
 import { NoBody, type UpstreamResponse } from '../exchange/upstream-response.js';
-import { breakOff, lingerOnUpload, sendAnswer, setErrorFields } from './answer.js';
+import { breakOff, sendAnswer, setErrorFields } from './answer.js';
 import { degrade } from './degrade.js';
+import { lingerOnUpload } from './linger.js';
 import { log } from './log.js';
 
 /** What becomes of a response once its edits have run. */

@@ -4,8 +4,9 @@ import type { Dispatcher } from 'undici';
 import type { ProxyError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import type { UpstreamResponse, WriteHead } from '../exchange/upstream-response.js';
-import { addTrailers, breakOff, flushCompressed, lingerOnUpload, sendWhole } from './answer.js';
+import { addTrailers, breakOff, flushCompressed, sendWhole } from './answer.js';
 import type { Line } from './connections.js';
+import { lingerOnUpload } from './linger.js';
 import { SpentMemory } from './spent-memory.js';
 
 /** Bytes held before anybody asks for them; then the upstream waits. */

@@ -1,0 +1,48 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { isHttp2 } from '../exchange/answers.js';
+import { exchangeOf } from '../exchange/exchange.js';
+
+/** How much of an upload that nobody wants is read, and how long, so that the client sees its answer. */
+const LINGER_BYTES = 1_048_576;
+const LINGER_MS = 2_000;
+
+/**
+ * An answer that comes before the upload has ended is lost to the client when the connection closes
+ * with bytes unread. So the rest is read and dropped, within bounds once the answer is out.
+ */
+export function lingerOnUpload(req: IncomingMessage, res: ServerResponse): void {
+  if (req.complete || !hasUpload(req)) return;
+  exchangeOf(req, res).dropsUpload = true;
+  const { socket } = req;
+  let left = LINGER_BYTES;
+  const close = () => {
+    if (!req.complete) socket.destroy();
+  };
+  const limit = () => {
+    const timer = setTimeout(close, LINGER_MS);
+    timer.unref();
+    const release = () => {
+      clearTimeout(timer);
+      socket.off('close', release);
+    };
+    req.once('close', release);
+    // Node forgets a request that is answered, and tells it nothing of the end of its connection.
+    socket.once('close', release);
+    req.on('data', (chunk: Buffer) => {
+      left -= chunk.length;
+      if (left < 0) close();
+    });
+  };
+  if (res.writableFinished) limit();
+  else res.once('finish', limit);
+  req.resume();
+}
+
+/** Whether a request came with a body: RFC 9112, 6.3 knows it by these two fields alone. */
+export function hasUpload(req: IncomingMessage): boolean {
+  const length = req.headers['content-length'];
+  if (length !== undefined) return Number(length) !== 0;
+  if (req.headers['transfer-encoding'] !== undefined) return true;
+  // HTTP/2 says with the last frame of the header that nothing follows.
+  return isHttp2(req) && !req.stream.endAfterHeaders;
+}
