@@ -1,3 +1,4 @@
+import { appendFileSync, writeFileSync } from 'node:fs';
 import {
   mkdir,
   mkdtemp,
@@ -153,6 +154,19 @@ describe('fromFile', () => {
     }
     await has('b', 'c');
     expect(sink.log).toEqual([['a'], ['b', 'c']]);
+  });
+
+  it('leaves alone for a moment what changes as soon as it has been read, too', async () => {
+    const { file } = await place();
+    await writeFile(file, json('a'));
+    const lists = fromFile(file, { debounceMs: 300 })[Symbol.asyncIterator]();
+    closeAfter(() => lists.return?.());
+    expect((await lists.next()).value).toEqual(['a']);
+    writeFileSync(file, '["b", ');
+    const next = lists.next();
+    await delay(50);
+    appendFileSync(file, '"c"]');
+    expect((await next).value).toEqual(['b', 'c']);
   });
 
   it('tells once of a file that stays as bad as it is', async () => {

@@ -77,7 +77,12 @@ class FileLists implements AsyncIterator<readonly UpstreamInit[]> {
   }
 
   async next(): Promise<IteratorResult<readonly UpstreamInit[], undefined>> {
+    // A watcher has told of what has changed since the last read; that is left alone for a moment first.
+    let isCurrent = this.#watcher !== undefined && this.#found !== undefined;
     while (!this.#stopping.signal.aborted) {
+      if (isCurrent) await this.#change();
+      isCurrent = true;
+      if (this.#stopping.signal.aborted) break;
       // Watched before it is read, so that no change falls between the two.
       this.#watch();
       this.#stale = false;
@@ -85,7 +90,6 @@ class FileLists implements AsyncIterator<readonly UpstreamInit[]> {
       const text = await this.#read(before);
       this.#found = text;
       if (text !== before) return { done: false, value: parseList(text, this.#file) };
-      await this.#change();
     }
     return { done: true, value: undefined };
   }
