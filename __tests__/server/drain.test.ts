@@ -64,6 +64,26 @@ describe('closing an attached server', () => {
     expect(Object.hasOwn(server, 'closeIdleConnections')).toBe(false);
   });
 
+  it('answers a request behind an answer whose head had said before that the connection stays', async () => {
+    const begun: ServerResponse[] = [];
+    const { server, port } = await serve((_req, res) => {
+      if (begun.push(res) > 1) return void res.end('second');
+      res.write('first');
+    });
+    const attached = attach(server, () => {});
+    const client = await rawClient(port, GET);
+    await client.until((text) => text.includes('first'));
+    const closed = attached.close();
+    begun[0]?.end();
+    await client.until((text) => text.endsWith('0\r\n\r\n'));
+    client.write(GET);
+    const text = await client.closed();
+    await closed;
+    expect(text.match(/HTTP\/1\.1 200 OK/g)).toHaveLength(2);
+    expect(text.match(/Connection: close\r\n/g)).toHaveLength(1);
+    expect(text).toContain('second');
+  });
+
   it('answers the first request of a connection that was opened a moment before', async () => {
     const { server, port } = await serve((_req, res) => res.end('ok'));
     const attached = attach(server, () => {});

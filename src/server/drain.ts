@@ -133,7 +133,7 @@ export class Drain {
     if (place !== -1) answers.splice(place, 1);
     if (!this.#closing || answers.length > 0) return;
     // Nobody has told the client when the head was out before, and it may go on.
-    if (res.shouldKeepAlive && !res.destroyed) this.#closeSoon(socket, connection);
+    if (res.shouldKeepAlive && res.writableFinished) this.#closeSoon(socket, connection);
     else socket.destroySoon();
   }
 
