@@ -1,6 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { folded, PathPattern } from '../../src/transport/path-pattern.js';
 import { readingsOf } from '../../src/transport/path-readings.js';
+import { cpuMilliseconds } from '../helpers/cpu-time.js';
 
 const matched = (pattern: string, paths: string[]) => {
   const made = new PathPattern('rule: path', pattern);
@@ -69,8 +70,7 @@ describe('a pattern for paths', () => {
     ['/a*a*a*a*a*a*b', `/${'a'.repeat(16_000)}`],
     ['/**/a/**/a/**/a/**/b', '/a'.repeat(8_000)],
   ])('is done with a hostile path at once: %s', (pattern, path) => {
-    const start = performance.now();
-    expect(matched(pattern, [path])).toEqual([]);
-    expect(performance.now() - start).toBeLessThan(500);
+    const took = cpuMilliseconds(() => expect(matched(pattern, [path])).toEqual([]));
+    expect(took).toBeLessThan(500);
   });
 });

@@ -8,6 +8,7 @@ import {
   outgoingPath,
   targetAuthority,
 } from '../../src/transport/request-guard.js';
+import { cpuMilliseconds } from '../helpers/cpu-time.js';
 import { receiver } from '../helpers/inbound.js';
 
 /** The status that a request is refused with; `undefined` when it may pass. */
@@ -246,9 +247,10 @@ describe('climbs', () => {
   });
 
   it('takes no time over long paths', () => {
-    const started = performance.now();
-    for (const part of ['../', '%2e%2', '..;', '.', '/.', '%2f.'])
-      climbs(`/${part.repeat(16_384 / part.length)}x`);
-    expect(performance.now() - started).toBeLessThan(500);
+    const parts = ['../', '%2e%2', '..;', '.', '/.', '%2f.'];
+    const took = cpuMilliseconds(() => {
+      for (const part of parts) climbs(`/${part.repeat(16_384 / part.length)}x`);
+    });
+    expect(took).toBeLessThan(500);
   });
 });
