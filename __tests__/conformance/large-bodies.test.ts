@@ -1,41 +1,24 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { type RequestListener, request, type ServerResponse } from 'node:http';
-import { createSecureServer } from 'node:http2';
-import { createServer as createTlsServer, request as tlsRequest } from 'node:https';
+import { request, type ServerResponse } from 'node:http';
 import { PassThrough, type Readable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
-import { afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterEach, describe, expect, it, jest } from '@jest/globals';
 import { modifyResponse, proxyPass, sendResponse } from 'headrace';
-import { type Certificate, selfSigned } from '../helpers/certificates.js';
-import { http2Client } from '../helpers/http2.js';
-import { appOf, closeAfter, listen, type Middleware, serve } from '../helpers/servers.js';
+import { canGiveBack, givenBack } from '../helpers/given-back.js';
+import { appOf, closeAfter, type Middleware, serve } from '../helpers/servers.js';
+import {
+  type Ask,
+  answered,
+  fronts,
+  localCertificate,
+  upstreams,
+  writeInPieces,
+} from '../helpers/ways.js';
 
 const MIB = 1_048_576;
 /** No two parts of it are alike: what came twice, or in another place, is seen by the sum. */
 const BODY = randomBytes(8 * MIB);
 
-let certificate: Certificate;
-beforeAll(async () => {
-  certificate = await selfSigned('localhost');
-});
-
-/** What is spied on: from Node 21 on, memory can be given back. */
-const memory = ArrayBuffer.prototype as { transfer?(length: number): ArrayBuffer };
-const canGiveBack = memory.transfer !== undefined;
-
-/** Counts how often memory was given back, and how much of it. */
-function givenBack(): { times: number; bytes: number } {
-  const count = { times: 0, bytes: 0 };
-  const { transfer } = memory;
-  if (transfer === undefined) return count;
-  const spy = jest.spyOn(memory as Required<typeof memory>, 'transfer');
-  spy.mockImplementation(function (this: ArrayBuffer, length) {
-    count.times += 1;
-    count.bytes += this.byteLength;
-    return transfer.call(this, length);
-  });
-  return count;
-}
 afterEach(() => {
   jest.restoreAllMocks();
 });
@@ -52,57 +35,6 @@ const framings: Record<string, (res: ServerResponse, body: Buffer) => void> = {
     writeInPieces(res, body);
   },
 };
-
-function writeInPieces(res: ServerResponse, body: Buffer): void {
-  let at = 0;
-  const next = (): void => {
-    let hasRoom = true;
-    while (hasRoom && at < body.length) {
-      const end = at + 1 + Math.floor(Math.random() ** 4 * 300_000);
-      hasRoom = res.write(body.subarray(at, end));
-      at = end;
-    }
-    if (at >= body.length) res.end();
-  };
-  res.on('drain', next);
-  next();
-}
-
-/** How bodies come to the gateway: its upstream's URL. */
-const upstreams: Record<string, (listener: RequestListener) => Promise<string>> = {
-  HTTP: async (listener) => (await serve(listener)).url,
-  HTTPS: async (listener) =>
-    `https://localhost:${await listen(createTlsServer(certificate, listener))}`,
-  'HTTP/2': async (listener) => {
-    const server = createSecureServer(certificate, listener as never);
-    return `https://localhost:${await listen(server as never)}`;
-  },
-};
-
-/** How clients get them: a function that asks for one. */
-const fronts: Record<string, (app: RequestListener) => Promise<() => Promise<Readable>>> = {
-  HTTP: async (app) => {
-    const { url } = await serve(app);
-    return () => answered(request(url, { agent: false }));
-  },
-  HTTPS: async (app) => {
-    const port = await listen(createTlsServer(certificate, app));
-    const options = { agent: false, ca: certificate.cert };
-    return () => answered(tlsRequest(`https://localhost:${port}`, options));
-  },
-  'HTTP/2': async (app) => {
-    const port = await listen(createSecureServer(certificate, app as never) as never);
-    const session = http2Client(`https://localhost:${port}`, { ca: certificate.cert });
-    return async () => session.request({ ':path': '/' });
-  },
-};
-
-function answered(sent: ReturnType<typeof request>): Promise<Readable> {
-  return new Promise((resolve, reject) => {
-    sent.on('response', resolve).on('error', reject).end();
-    closeAfter(() => sent.destroy());
-  });
-}
 
 /** Reads a body, and stands still now and then. */
 async function read(body: Readable): Promise<{ bytes: number; sum: string }> {
@@ -125,12 +57,11 @@ async function expectAll(
   const parts = Array.from({ length: 6 }, (_, i) => BODY.subarray(i * MIB, (i + 2) * MIB + i));
   let next = 0;
   const url = await upstreams[upstream]?.((_req, res) => answer(res, parts[next++] as Buffer));
-  const pass = proxyPass(url as string, { tls: { ca: certificate.cert }, http2: true });
+  const { cert } = await localCertificate();
+  const pass = proxyPass(url as string, { tls: { ca: cert }, http2: true });
   closeAfter(() => pass.close());
   const ask = await fronts[front]?.(appOf('connect', ...before, pass));
-  const bodies = await Promise.all(
-    parts.map(async () => read(await (ask as () => Promise<Readable>)())),
-  );
+  const bodies = await Promise.all(parts.map(async () => read(await (ask as Ask)())));
   const sums = (all: readonly { sum: string }[]) => all.map(({ sum }) => sum).sort();
   expect(sums(bodies)).toEqual(
     sums(parts.map((part) => ({ sum: createHash('sha256').update(part).digest('hex') }))),
@@ -185,7 +116,8 @@ describe('large bodies', () => {
         res.setHeader('Connection', 'close');
         framings[framing]?.(res, body);
       });
-      const pass = proxyPass(url as string, { tls: { ca: certificate.cert }, hold: true });
+      const { cert } = await localCertificate();
+      const pass = proxyPass(url as string, { tls: { ca: cert }, hold: true });
       closeAfter(() => pass.close());
       const later: Middleware = (_req, _res, next) => void setTimeout(50).then(next);
       const ask = await fronts.HTTP?.(appOf('connect', pass, later, sendResponse()));

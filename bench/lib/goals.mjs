@@ -17,8 +17,13 @@ export const goals = [
       { ours: 'headrace-seven', than: 'nginx', atLeast: 1 / 3.5 },
     ],
   ),
-  { case: 'large', ours: 'headrace-seven', than: 'best-peer', atLeast: 1 },
-  { case: 'large', ours: 'headrace-seven', than: 'go-reverse-proxy', atLeast: 0.6 },
+  ...sameFor(
+    ['large', 'upload'],
+    [
+      { ours: 'headrace-seven', than: 'best-peer', atLeast: 1 },
+      { ours: 'headrace-seven', than: 'go-reverse-proxy', atLeast: 0.6 },
+    ],
+  ),
   {
     case: 'connections',
     ours: 'headrace-seven',
@@ -52,6 +57,8 @@ export const guard = {
     // Both were between 1.6 and 1.9 when memory began to be given back, and under 1 before.
     { case: 'large', ours: 'headrace', than: 'floor-express', atLeast: 1.4 },
     { case: 'large', ours: 'headrace', than: 'best-peer', atLeast: 1.4 },
+    // Between 1.4 and 1.45 since it is given back for uploads as well, and 0.88 before.
+    { case: 'upload', ours: 'headrace', than: 'floor-express', atLeast: 1.2 },
   ],
 };
 

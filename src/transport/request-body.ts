@@ -4,6 +4,7 @@ import { BodyTimeoutError, BodyTooLargeError, ClientClosedError } from '../excha
 import type { Exchange } from '../exchange/exchange.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { TransportSettings } from './settings.js';
+import { goesToListenersOnly, spendWhenWritten } from './spent-memory.js';
 
 /**
  * The client's upload on its way to undici. `req` itself is not given away: undici destroys the body
@@ -14,6 +15,7 @@ export class RequestBody extends Readable {
   readonly #req: IncomingMessage;
   readonly #upstream: Upstream;
   readonly #settings: TransportSettings;
+  readonly #isOurs: boolean;
   readonly #onData = (chunk: Buffer): void => this.#take(chunk);
   readonly #onEnd = (): void => this.#end();
   readonly #onLost = (): void => this.#lose();
@@ -27,6 +29,7 @@ export class RequestBody extends Readable {
     this.#exchange = exchange;
     this.#req = exchange.req;
     this.#settings = settings;
+    this.#isOurs = goesToListenersOnly(exchange.req);
     // Whoever reads hears of errors as well; nobody may be reading yet when the client leaves.
     this.on('error', ignore);
   }
@@ -65,7 +68,10 @@ export class RequestBody extends Readable {
       this.destroy(new BodyTooLargeError());
       return;
     }
-    this.#exchange.upload?.keep(chunk);
+    const { upload } = this.#exchange;
+    upload?.keep(chunk);
+    // What is kept may have to be sent again.
+    if (this.#isOurs && upload?.chunks === undefined) spendWhenWritten(chunk, this.#req);
     this.#count(chunk);
     if (this.push(chunk)) {
       this.#timer?.refresh();

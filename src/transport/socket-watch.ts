@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { noteWritten } from './spent-memory.js';
 
 /** What is to be known of a connection's socket beyond what undici tells. */
 export interface SocketWatcher {
@@ -31,7 +32,7 @@ export function watchSocket(socket: Socket, watcher: SocketWatcher): void {
   const watched: WatchedSocket = Object.assign(socket, { [WATCHER]: watcher });
   watched.prependListener('error', noteReset);
   inspectHeads(watched, watcher);
-  hearLastWords(watched);
+  followWrites(watched);
 }
 
 /** Leaves a socket as it was: it no longer speaks HTTP, and its connection may have got another one. */
@@ -113,22 +114,32 @@ function isContinue(head: Buffer): boolean {
 }
 
 /**
- * An upstream that refuses an upload answers and closes; our next write then fails and Node destroys
- * the socket with the answer still unread. So a failed write is held back until the reading side has
- * ended too, or a second has passed.
+ * Tells of what has been written. An upstream that refuses an upload answers and closes; our next write
+ * then fails and Node destroys the socket with the answer still unread. So a failed write is held back
+ * until the reading side has ended too, or a second has passed.
  */
-function hearLastWords(socket: Socket): void {
+function followWrites(socket: Socket): void {
   for (const method of ['_write', '_writev'] as const) {
     const write = socket[method] as WriteMethod | undefined;
     if (write === undefined) continue;
     socket[method] = function writeOrListen(this: Socket, ...args: unknown[]): void {
       const done = args.pop() as WriteDone;
       write.call(this, ...args, (error?: Error | null) => {
-        if (!error || this.readableEnded || this.destroyed) return done(error);
+        if (!error) {
+          tellWritten(args[0]);
+          return done(error);
+        }
+        if (this.readableEnded || this.destroyed) return done(error);
         listenOn(this, () => done(error));
       });
     } as never;
   }
+}
+
+/** Of several chunks that go together, streams make a list. */
+function tellWritten(written: unknown): void {
+  if (!Array.isArray(written)) return noteWritten(written);
+  for (const { chunk } of written as { chunk: unknown }[]) noteWritten(chunk);
 }
 
 type WriteDone = (error?: Error | null) => void;

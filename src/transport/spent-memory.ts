@@ -1,5 +1,5 @@
 import { channel } from 'node:diagnostics_channel';
-import { ServerResponse } from 'node:http';
+import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 
 /** Below this, memory is left to the garbage collector: what is small costs it nothing. */
@@ -13,6 +13,7 @@ type Transferable = ArrayBufferLike & { transfer?(length: number): unknown };
 
 /** Shows the chunks of bodies to whoever has subscribed, and they may keep them. */
 const shown = channel('undici:request:bodyChunkReceived');
+const shownUpload = channel('undici:request:bodyChunkSent');
 /** Others may have put their own in its place, and may keep what goes through it. */
 const { write } = ServerResponse.prototype;
 
@@ -47,6 +48,34 @@ export class SpentMemory {
     this.#last = buffer === this.#read ? buffer : undefined;
     return last && giveBack(last);
   }
+}
+
+/** What hands on the chunks of an upload. Others may have put their own in its place, and keep what they see. */
+const HANDS_ON = ['emit', 'on', 'push', 'read'] as const;
+/** Chunks of uploads that nobody needs when they have been written. Weak: not every way there tells of it. */
+const spendable = new WeakSet<Buffer>();
+
+/** Whether what comes of an upload goes to those who listen to it, and to nobody else. */
+export function goesToListenersOnly(req: IncomingMessage): boolean {
+  // Over HTTP/2, several streams share what has been read.
+  if (!(req instanceof IncomingMessage) || shownUpload.hasSubscribers) return false;
+  return HANDS_ON.every((name) => req[name] === IncomingMessage.prototype[name]);
+}
+
+/**
+ * Has the memory of a chunk given back when a connection has written it. Node's parser has copied the chunk
+ * there, so that it is nobody else's; the caller is one listener, and there must be no other one.
+ */
+export function spendWhenWritten(chunk: Buffer, req: IncomingMessage): void {
+  if (!isWhole(chunk)) return;
+  if (req.listenerCount('data') === 1 && req.listenerCount('readable') === 0) spendable.add(chunk);
+}
+
+/** Told of what a connection to an upstream has written. */
+export function noteWritten(bytes: unknown): void {
+  if (!(bytes instanceof Buffer) || !spendable.delete(bytes)) return;
+  const memory: Transferable = bytes.buffer;
+  memory.transfer?.(0);
 }
 
 /** What the write of a chunk from one socket to the other is to call, where that was all of a read. */
