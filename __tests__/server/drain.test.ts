@@ -6,13 +6,17 @@ import {
   createServer,
   type Http2ServerResponse,
 } from 'node:http2';
+import { createServer as createTlsServer } from 'node:https';
+import { connect as connectTcp, type Socket } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
+import { connect as connectTls } from 'node:tls';
 import { describe, expect, it } from '@jest/globals';
 import { attach } from 'headrace';
 import { selfSigned } from '../helpers/certificates.js';
 import { rawClient } from '../helpers/client.js';
 import { http2Answer, http2Ask, http2Client } from '../helpers/http2.js';
 import { closeAfter, listen, serve } from '../helpers/servers.js';
+import { eventually } from '../helpers/settled.js';
 
 const GET = 'GET / HTTP/1.1\r\nHost: gateway\r\n\r\n';
 
@@ -98,6 +102,59 @@ describe('closing an attached server', () => {
     await closed;
   });
 
+  it('answers all of a pipeline, and says with the last one that it closes', async () => {
+    const waiting: ServerResponse[] = [];
+    const { server, port } = await serve((_req, res) => void waiting.push(res));
+    const attached = attach(server, () => {});
+    const client = await rawClient(port, GET + GET);
+    await eventually('two requests', () => waiting.length === 2);
+    const closed = attached.close();
+    client.write(GET);
+    await eventually('the third', () => waiting.length === 3);
+    for (const [i, res] of waiting.entries()) res.end(`answer ${i}`);
+    const text = await client.closed();
+    await closed;
+    expect(text.match(/answer \d/g)).toEqual(['answer 0', 'answer 1', 'answer 2']);
+    expect(text.match(/Connection: close\r\n/g)).toHaveLength(1);
+    expect(text.indexOf('Connection: close')).toBeGreaterThan(text.indexOf('answer 1'));
+  });
+
+  it('does not keep open for more what a client has asked to close', async () => {
+    const waiting: ServerResponse[] = [];
+    const { server, port } = await serve((_req, res) => void waiting.push(res));
+    const attached = attach(server, () => {});
+    const asks = 'GET / HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n';
+    const client = await rawClient(port, GET + asks);
+    await eventually('two requests', () => waiting.length === 2);
+    const closed = attached.close();
+    for (const [i, res] of waiting.entries()) res.end(`answer ${i}`);
+    const text = await client.closed();
+    await closed;
+    expect(text.match(/answer \d/g)).toEqual(['answer 0', 'answer 1']);
+    expect(text.match(/Connection: close\r\n/g)).toHaveLength(1);
+  });
+
+  it.each(['https', 'http2'])(
+    'ends what has connected and not agreed on keys: %s',
+    async (kind) => {
+      const certificate = await selfSigned('localhost');
+      const app = (_req: unknown, res: ServerResponse) => res.end();
+      const server =
+        kind === 'https'
+          ? createTlsServer(certificate, app)
+          : createSecureServer(certificate, app as never);
+      const port = await listen(server as never);
+      const attached = attach(server, app, { drainMs: 60_000 });
+      const before = await rawClient(port, '');
+      const half = await rawClient(port, '\x16\x03\x01');
+      await eventually('both', () => connectionsOf(server as never) === 2);
+      const closed = attached.close();
+      await closed;
+      await before.closed();
+      await half.closed();
+    },
+  );
+
   it('leaves no listener behind', async () => {
     const { server } = await serve((_req, res) => res.end());
     const before = server.eventNames().map((name) => [name, server.listenerCount(name)]);
@@ -157,6 +214,22 @@ describe('closing an attached server of HTTP/2', () => {
     },
   );
 
+  it.each(['TLS', 'clear text'])(
+    'does not wait longer than drainMs for a client that has stopped reading (%s)',
+    async (kind) => {
+      const app = (_req: unknown, res: Http2ServerResponse) => void res.end('x');
+      const server =
+        kind === 'TLS'
+          ? createSecureServer(await selfSigned('localhost'), app as never)
+          : createServer(app as never);
+      const port = await listen(server as never);
+      const attached = attach(server, app as never, { drainMs: 200 });
+      const client = await stuckClient(port, kind === 'TLS');
+      await attached.close();
+      client.destroy();
+    },
+  );
+
   it('ends streams that take longer than drainMs', async () => {
     const server = createServer();
     const app = (_req: unknown, res: unknown) => void (res as Http2ServerResponse).write('half');
@@ -195,3 +268,21 @@ describe('closing an attached server of HTTP/2', () => {
     expect((await http2Answer(tunnel)).status).toBe(405);
   });
 });
+
+function connectionsOf(server: { _connections?: number }): number {
+  return server._connections ?? 0;
+}
+
+/** A client of HTTP/2 that has said what it must, and reads nothing from then on. */
+async function stuckClient(port: number, encrypted: boolean): Promise<Socket> {
+  const socket = encrypted
+    ? connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['h2'] })
+    : connectTcp(port, '127.0.0.1');
+  socket.on('error', () => {});
+  await once(socket, encrypted ? 'secureConnect' : 'connect');
+  const settings = Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+  socket.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), settings]));
+  await once(socket, 'data');
+  socket.pause();
+  return socket;
+}

@@ -89,7 +89,8 @@ interface Policy {
 export function circuitBreaker(options: CircuitBreakerOptions = {}): CircuitBreaker {
   const policy = policyOf(options);
   const { fallback } = options;
-  const instead = fallback && fallbackOption('circuitBreaker: fallback', fallback);
+  const instead =
+    fallback === undefined ? undefined : fallbackOption('circuitBreaker: fallback', fallback);
   const guard: Around = (exchange, send) => sendGuarded(exchange, send, policy);
 
   const handler: Handler = function circuitBreakerMiddleware(req, res, next) {

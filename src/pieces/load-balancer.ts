@@ -40,7 +40,10 @@ export function loadBalancer(options: LoadBalancerOptions): LoadBalancer {
   const shared = isPool(upstreams);
   if (shared) refusePoolOptions(poolOptions);
   const pool = shared ? upstreams : new UpstreamPool(upstreams, poolOptions, 'loadBalancer');
-  const sticky = stickyOptions && new Sticky('loadBalancer: sticky', stickyOptions, pool);
+  const sticky =
+    stickyOptions === undefined
+      ? undefined
+      : new Sticky('loadBalancer: sticky', stickyOptions, pool);
   pool.probeWith(probe);
 
   const handler: Handler = function loadBalancerMiddleware(req, res, next) {

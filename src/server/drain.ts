@@ -25,6 +25,8 @@ interface Connection {
   readonly answers: ServerResponse[];
   /** Until when its first request is awaited. No longer once that has come. */
   newUntil: number;
+  /** The answer that was told to say that the connection closes. */
+  last: ServerResponse | undefined;
 }
 
 /**
@@ -34,6 +36,10 @@ interface Connection {
  */
 export class Drain {
   readonly #connections = new Map<Socket, Connection>();
+  /** Below TLS and HTTP/2: what has been accepted, and is there until the other side has agreed that it ends. */
+  readonly #accepted = new Set<Socket>();
+  /** Of those, the ones that have yet to agree on keys, by the other end's address. */
+  readonly #handshakes = new Map<string, Socket>();
   readonly #sessions = new Set<ServerHttp2Session>();
   readonly #server: AnyServer;
   readonly #event: 'connection' | 'secureConnection';
@@ -50,6 +56,7 @@ export class Drain {
     };
     this.#event = 'setSecureContext' in server ? 'secureConnection' : 'connection';
     const events = server as Server;
+    events.on('connection', this.#onAccept);
     events.on(this.#event, this.#onConnection);
     events.on('session', this.#onSession);
     // Before the app, which may answer at once.
@@ -63,9 +70,10 @@ export class Drain {
   begin(drainMs: number): Promise<void> {
     this.#closing = true;
     for (const [socket, connection] of this.#connections) {
-      for (const res of connection.answers) announce(res);
+      announce(connection);
       this.#closeSoon(socket, connection);
     }
+    for (const [end, socket] of this.#handshakes) this.#giveUpSoon(end, socket);
     for (const session of this.#sessions) this.#endSoon(session);
     if (this.#isEmpty) return Promise.resolve();
     this.#timer = setTimeout(() => this.#cut(), drainMs);
@@ -79,6 +87,7 @@ export class Drain {
   end(): void {
     clearTimeout(this.#timer);
     const events = this.#server as Server;
+    events.off('connection', this.#onAccept);
     events.off(this.#event, this.#onConnection);
     events.off('session', this.#onSession);
     events.off('request', this.onRequest);
@@ -95,18 +104,32 @@ export class Drain {
     if (connection === undefined) return;
     connection.newUntil = 0;
     connection.answers.push(res);
-    if (this.#closing) announce(res);
+    if (this.#closing) announce(connection);
     res.on('close', this.#onAnswerClosed);
   };
 
   get #isEmpty(): boolean {
-    return this.#connections.size === 0 && this.#sessions.size === 0;
+    return this.#accepted.size + this.#connections.size + this.#sessions.size === 0;
   }
 
+  readonly #onAccept = (socket: Socket): void => {
+    this.#accepted.add(socket);
+    const end = this.#event === 'secureConnection' ? otherEnd(socket) : undefined;
+    if (end !== undefined) this.#handshakes.set(end, socket);
+    socket.once('close', () => {
+      this.#accepted.delete(socket);
+      if (end !== undefined && this.#handshakes.get(end) === socket) this.#handshakes.delete(end);
+      if (this.#isEmpty) this.#onEmpty?.();
+    });
+    if (this.#closing && end !== undefined) this.#giveUpSoon(end, socket);
+  };
+
   readonly #onConnection = (socket: Socket & { alpnProtocol?: unknown }): void => {
+    if (this.#handshakes.size > 0) this.#handshakes.delete(otherEnd(socket) ?? '');
     const isSession = socket.alpnProtocol === 'h2' || isClearHttp2(this.#server);
     if (isSession) return;
-    const connection: Connection = { answers: [], newUntil: performance.now() + FIRST_REQUEST_MS };
+    const newUntil = performance.now() + FIRST_REQUEST_MS;
+    const connection: Connection = { answers: [], newUntil, last: undefined };
     this.#connections.set(socket, connection);
     socket.once('close', () => {
       this.#connections.delete(socket);
@@ -143,6 +166,13 @@ export class Drain {
     });
   }
 
+  /** Whoever has not agreed on keys by now is not about to send a request. */
+  #giveUpSoon(end: string, socket: Socket): void {
+    afterGrace(socket, FIRST_REQUEST_MS, () => {
+      if (this.#handshakes.get(end) === socket) socket.destroy();
+    });
+  }
+
   /** The first GOAWAY tells the client to go elsewhere, the second what it has to send again there. */
   #endSoon(session: ServerHttp2Session): void {
     if (session.closed || session.destroyed) return;
@@ -153,6 +183,8 @@ export class Drain {
   #cut(): void {
     for (const socket of this.#connections.keys()) socket.destroy();
     for (const session of this.#sessions) session.destroy();
+    // A session that has been asked to close waits for the other side, which may have stopped reading.
+    for (const socket of this.#accepted) socket.destroy();
   }
 }
 
@@ -168,7 +200,18 @@ function afterGrace(ended: Socket | ServerHttp2Session, graceMs: number, then: (
   (ended as Socket).once('close', () => clearTimeout(timer));
 }
 
-/** Says `Connection: close`, where there is still time to say it. */
-function announce(res: ServerResponse): void {
-  if (!res.headersSent) res.shouldKeepAlive = false;
+/** The address of the other end, by which a socket and TLS on it are known as one; pipes have none. */
+function otherEnd({ remoteAddress, remotePort }: Socket): string | undefined {
+  return remotePort === undefined ? undefined : `${remoteAddress} ${remotePort}`;
+}
+
+/** Has the last answer say `Connection: close`, where there is still time to: it ends what is behind it. */
+function announce(connection: Connection): void {
+  const { answers, last } = connection;
+  const next = answers[answers.length - 1];
+  if (next === undefined || next.headersSent || next === last) return;
+  if (last !== undefined && !last.headersSent) last.shouldKeepAlive = true;
+  if (!next.shouldKeepAlive) return;
+  next.shouldKeepAlive = false;
+  connection.last = next;
 }

@@ -23,7 +23,11 @@ export function probe(
     handler.limit(timeoutMs);
     const whole = upstream.basePath + path + (upstream.query && `?${upstream.query}`);
     const request = ownRequest(upstream, whole, headersFor(upstream), timeoutMs);
-    connectionsTo(upstream, upstream.settings ?? usualSettings).dispatch(request, handler);
+    const connections = connectionsTo(upstream, upstream.settings ?? usualSettings);
+    const { open = 0, idle = 0 } = connections.counts?.() ?? {};
+    // Where all are busy, it must not wait in line with requests, and be taken for unanswered.
+    if (open > 0 && idle === 0) connections.dispatchFresh(request, handler);
+    else connections.dispatch(request, handler);
   });
 }
 
@@ -80,20 +84,21 @@ class ProbeHandler implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
+    clearTimeout(this.#timer);
     this.#done();
   }
 
   onResponseError(_controller: unknown, error: Error): void {
+    clearTimeout(this.#timer);
     if (this.#over) return;
     this.#over = true;
-    clearTimeout(this.#timer);
     this.#reject(error);
   }
 
   #done(): void {
     if (this.#over) return;
     this.#over = true;
-    clearTimeout(this.#timer);
+    // The limit stands: what has been judged by its head may still be coming.
     this.#resolve({ status: this.#status, body: this.#body });
   }
 }

@@ -19,7 +19,7 @@ export interface HealthOptions {
   /** By the requests that fail. On by default; `false` turns it off. */
   readonly passive?: PassiveHealthOptions | false | undefined;
   /** By asking. Off unless it is given. */
-  readonly active?: ActiveHealthOptions | undefined;
+  readonly active?: ActiveHealthOptions | false | undefined;
 }
 
 /** Options for {@link UpstreamPool}. */

@@ -72,12 +72,17 @@ export class UpstreamPool {
     milliseconds(`${factory}: slowStartMs`, slowStartMs, 0);
     this.#factory = factory;
     this.#strategy = strategyOf(strategy, factory);
-    this.#settings = transport && poolSettings(transport, `${factory}: transport`);
+    this.#settings =
+      transport === undefined ? undefined : poolSettings(transport, `${factory}: transport`);
     const scope = { upstreams: () => this.#upstreams, now };
-    this.#passive = passive
-      ? new PassiveHealth(`${factory}: health.passive`, passive, scope)
-      : undefined;
-    this.#active = active && new ActiveHealth(`${factory}: health.active`, active, random);
+    this.#passive =
+      passive === false
+        ? undefined
+        : new PassiveHealth(`${factory}: health.passive`, passive, scope);
+    this.#active =
+      active === undefined || active === false
+        ? undefined
+        : new ActiveHealth(`${factory}: health.active`, active, random);
     this.#slowStart = slowStartMs > 0 ? new SlowStart(slowStartMs, now, random) : undefined;
     this.#observer = this.#observe();
     if (isDiscovery(list)) {

@@ -76,9 +76,9 @@ export class PromptStore {
   async #count(key: string): Promise<RateLimitInfo> {
     if (this.#mustInit) await this.#init();
     const info: RateLimitInfo | undefined = await this.#store.increment(key);
-    if (typeof info?.totalHits === 'number') return info;
+    if (Number.isFinite(info?.totalHits) && isTime(info?.resetTime)) return info as RateLimitInfo;
     throw new TypeError(
-      `increment() of the store must return totalHits, received ${inspect(info)}`,
+      `increment() of the store must return totalHits and resetTime, received ${inspect(info)}`,
     );
   }
 
@@ -127,4 +127,9 @@ function storeError(cause: unknown): RateLimitStoreError {
 
 function fail(cause: unknown): never {
   throw storeError(cause);
+}
+
+/** Whether a store may say so: it may know no time, but not one that is none. */
+function isTime(value: unknown): boolean {
+  return value === undefined || (value instanceof Date && !Number.isNaN(value.getTime()));
 }

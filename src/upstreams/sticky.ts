@@ -127,6 +127,8 @@ export class Sticky {
   ): void => {
     const { upstream } = exchangeOf(req, res);
     if (upstream === undefined || this.upstreamOf(req.headers.cookie) === upstream) return;
+    // A fallback has sent it to one that is not of this pool, and nobody could be brought back there.
+    if (this.#ids().get(this.#idOf(upstream)) !== upstream) return;
     response.headers.append('Set-Cookie', this.#cookieFor(upstream, 'encrypted' in req.socket));
   };
 

@@ -106,11 +106,12 @@ class FileLists implements AsyncIterator<readonly UpstreamInit[]> {
     try {
       return await readFile(this.#file, 'utf8');
     } catch (error) {
+      const found = String(error);
+      this.#found = found;
+      if (found === before) return found;
       // Its directory may have gone too, and a watcher does not see another come in its place.
       this.#unwatch();
-      this.#found = String(error);
-      if (this.#found !== before) throw error;
-      return this.#found;
+      throw error;
     }
   }
 
