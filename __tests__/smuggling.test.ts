@@ -415,6 +415,22 @@ describe.each(frameworks)('under %s', (framework) => {
     });
   });
 
+  // Without a Host, Node answers by itself, and tells nobody. It is clear where such a request ends.
+  const ours = Object.entries(refused).flatMap(([, cases]) => sample(cases));
+  it.each(ours.filter(([name]) => name !== 'no Host at all'))(
+    'keeps what follows from an upstream that is waiting for it: %s',
+    async (_, bytes) => {
+      const behind = 'DELETE /smuggled HTTP/1.1\r\nHost: gateway.test\r\n\r\n';
+      await rawRequest(ground.port, 'GET /warm HTTP/1.1\r\nHost: gateway.test\r\n\r\n');
+
+      const before = ground.upstream.received().length;
+      const client = await rawClient(ground.port, bytes + behind);
+      await client.closed();
+
+      expect(ground.upstream.received().slice(before)).toBe('');
+    },
+  );
+
   describe.each(Object.entries(normalized))('%s', (_, cases) => {
     it.each(sample(cases))('reaches the upstream as one message: %s', async (_, given) => {
       const [bytes, seen] = given;

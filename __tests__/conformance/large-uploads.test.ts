@@ -76,6 +76,7 @@ describe('large uploads', () => {
 
   it.each([
     ['a listener', keepsBy((req, keep) => req.on('data', keep))],
+    ['a listener that hears once, and before', keepsBy((req, keep) => req.once('data', keep))],
     [
       'a reader',
       keepsBy((req, keep) => {
@@ -111,6 +112,18 @@ describe('large uploads', () => {
     await expectAll(FROM_HTTP, middleware);
     expect(given.times).toBe(0);
   });
+
+  it.each(['latin1', 'hex', 'base64'] as const)(
+    'arrive whole when somebody has asked for them as text: %s',
+    async (encoding) => {
+      const asks: Middleware = (req: IncomingMessage, _res: unknown, next: () => void) => {
+        req.setEncoding(encoding);
+        next();
+      };
+      await expectAll(FROM_HTTP, asks);
+      await expectAll(['HTTP', 'HTTP', 'without'], asks);
+    },
+  );
 
   it('leave it alone when they are kept for another try', async () => {
     const given = givenBack();

@@ -10,7 +10,7 @@ import { Upstream, type UpstreamInit } from 'headrace';
 import { probe } from '../../src/transport/probe.js';
 import { runProgram } from '../helpers/programs.js';
 import { onlyRequest, requestsOf } from '../helpers/requests.js';
-import { closeAfter, listen, rawUpstream } from '../helpers/servers.js';
+import { closeAfter, listen, OK, rawUpstream } from '../helpers/servers.js';
 import { eventually } from '../helpers/settled.js';
 
 /** An upstream whose connections end with the test. */
@@ -88,6 +88,27 @@ describe('what a probe makes of the answer', () => {
   it('is no answer where the body it needs never ends', async () => {
     const server = await rawUpstream('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf');
     await expect(probe(upstream(server.url), '/', 50, true)).rejects.toThrow('no answer within');
+  });
+
+  it('is not waited for to its end when its head says enough, but ends in time', async () => {
+    const server = await rawUpstream((_bytes, socket) => {
+      socket.write('HTTP/1.1 200 OK\r\n\r\n');
+      const drip = setInterval(() => socket.write('x'), 5);
+      socket.on('close', () => clearInterval(drip));
+      return undefined;
+    });
+    const one = upstream(server.url);
+    expect(await probe(one, '/', 60, false)).toMatchObject({ status: 200 });
+    await eventually('the end of the drip', () => server.sockets[0]?.destroyed === true);
+  });
+
+  it('does not depend on connections that are all busy', async () => {
+    const server = await rawUpstream((bytes) => (`${bytes}`.includes('/slow') ? undefined : OK));
+    const one = upstream({ url: server.url, transport: { connections: 1 } });
+    const slow = probe(one, '/slow', 1_000, false).catch(() => 'given up');
+    await eventually('the slow one', () => requestsOf(server).length === 1);
+    expect(await probe(one, '/', 500, false)).toMatchObject({ status: 200 });
+    expect(await slow).toBe('given up');
   });
 
   it('is no answer where it is refused or is no HTTP', async () => {

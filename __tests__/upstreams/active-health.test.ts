@@ -67,6 +67,14 @@ async function answers(
 }
 
 describe('when it asks', () => {
+  it('is off when it is turned off', async () => {
+    const pool = new UpstreamPool(['http://a'], { health: { active: false } });
+    let questions = 0;
+    pool.probeWith(async () => ({ status: ++questions, body: '' }));
+    await jest.advanceTimersByTimeAsync(60_000);
+    expect(questions).toBe(0);
+  });
+
   it('asks nothing until a pipeline lends its transport, and then once for all pipelines', async () => {
     const { questions, begin } = asking();
     await jest.advanceTimersByTimeAsync(60_000);

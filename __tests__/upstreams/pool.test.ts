@@ -414,6 +414,8 @@ describe('options of a pool', () => {
     [{ now: 5 }, 'now must be a function, received 5'],
     [{ random: 0.5 }, 'random must be a function, received 0.5'],
     [{ health: [] }, 'health: options must be an object, received an array of 0'],
+    [{ health: { active: 0 } }, 'health.active: options must be an object, received 0'],
+    [{ health: { passive: null } }, 'health.passive: options must be an object, received null'],
     [{ health: { passive: true } }, 'health.passive: options must be an object, received true'],
     [{ health: { active: true } }, 'health.active: options must be an object, received true'],
     [

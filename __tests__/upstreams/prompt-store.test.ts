@@ -33,6 +33,15 @@ function slowStore(more: Partial<RateLimitStore> = {}) {
 const LATE = '503 ERR_PROXY_RATE_LIMIT_STORE: no answer within 20 ms';
 
 describe('PromptStore', () => {
+  it.each([
+    [{ totalHits: Number.NaN, resetTime: undefined }],
+    [{ totalHits: 1, resetTime: new Date(Number.NaN) }],
+    [{ totalHits: 1, resetTime: 60_000 }],
+  ])('takes %p for a failure of its store', async (info) => {
+    const { count } = slowStore({ increment: async () => info as never });
+    expect(await count()).toMatch(/^503 .*must return totalHits and resetTime/);
+  });
+
   it('passes answers and failures on', async () => {
     const { asked, count } = slowStore();
     const results = [count(), count()];

@@ -72,6 +72,14 @@ describe('the cookie', () => {
     expect(issued(b, sentBack(changed))).toBeUndefined();
   });
 
+  it('is not issued for an upstream of somebody else, to which a fallback has sent the request', () => {
+    const { issued, a } = sticking();
+    const cookie = sentBack(issued(a));
+    const elsewhere = new UpstreamPool(['http://elsewhere']).upstreams[0];
+    expect(issued(elsewhere, cookie)).toBeUndefined();
+    expect(issued(elsewhere)).toBeUndefined();
+  });
+
   it('is not issued where no upstream was chosen', () => {
     expect(sticking().issued(undefined)).toBeUndefined();
   });

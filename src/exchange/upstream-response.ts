@@ -157,6 +157,11 @@ export class UpstreamResponse {
     if (!this.hasBody) return Readable.from([]);
     const stream = decodedStream(this.#open(), encoding);
     this.#content = { at: 'taken', stream };
+    // It may have been piped into what is sent in its place, which hears nothing of its failures.
+    stream.on('error', (error) => {
+      const { at } = this.#content;
+      if (at === 'stream') this.#content.stream.destroy(error);
+    });
     return stream;
   }
 
@@ -276,7 +281,10 @@ export class UpstreamResponse {
     this.headers.delete('content-length');
     this.#plain = undefined;
     if (isStream(body)) {
-      this.#content = { at: 'stream', stream: toReadable(body) };
+      const stream = toReadable(body);
+      // It may fail before it is sent, when nobody listens to it yet.
+      stream.on('error', ignore);
+      this.#content = { at: 'stream', stream };
     } else {
       this.#content = { at: 'edit', bytes: encodeBody(body, this.headers) };
     }

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { isHttp2 } from '../exchange/answers.js';
+import { distrustConnection } from '../exchange/distrust.js';
 
 /** Node takes any value that has the word in it, and any number of lines. */
 export function isPlainExpectation(req: IncomingMessage): boolean {
@@ -7,7 +8,8 @@ export function isPlainExpectation(req: IncomingMessage): boolean {
 }
 
 /** RFC 9110, 10.1.1: an expectation that cannot be met is 417. */
-export function refuseExpectation(_req: IncomingMessage, res: ServerResponse): void {
+export function refuseExpectation(req: IncomingMessage, res: ServerResponse): void {
+  distrustConnection(req);
   if (!isHttp2(res)) res.setHeader('Connection', 'close');
   res.writeHead(417, { 'Content-Length': 0 }).end();
 }

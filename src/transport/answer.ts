@@ -1,10 +1,17 @@
 import { ServerResponse, STATUS_CODES } from 'node:http';
 import { finished, type Readable } from 'node:stream';
 import { isGone, isHttp2 } from '../exchange/answers.js';
-import { BadResponseError, isProxyError, ModifyResponseError } from '../exchange/errors.js';
+import {
+  BadResponseError,
+  isProxyError,
+  ModifyResponseError,
+  type ProxyError,
+} from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import { fieldInfo, LIST } from '../exchange/fields.js';
 import { forbidsBody, type UpstreamResponse } from '../exchange/upstream-response.js';
+import type { Upstream } from '../upstreams/upstream.js';
+import { checkedStream } from './checked-stream.js';
 import { Departures } from './departures.js';
 import { lingerOnUpload } from './linger.js';
 
@@ -32,8 +39,10 @@ export function sendAnswer(exchange: Exchange, response: UpstreamResponse): void
     writeHead(res, response, content.bytes.length);
     sendWhole(exchange, content.bytes);
   } else if (content.at === 'stream') {
+    const { errored } = content.stream;
+    if (errored) throw asEditFailure(errored, response.upstream);
     writeHead(res, response);
-    sendStream(exchange, content.stream);
+    sendStream(exchange, checkedStream(content.stream, response.headers.get('content-length')));
   } else {
     const reason = content.at === 'taken' ? 'stream() took its body' : 'it has been discarded';
     const cause = new Error(`The response cannot be sent: ${reason}`);
@@ -59,11 +68,15 @@ function leave(exchange: Exchange, last: Buffer | undefined): void {
     else if (last.length > ONE_WRITE_BYTES) res.end(last);
     else res.end(last.toString('latin1'), 'latin1');
   } catch (error) {
-    // Middleware that has put its own `end` there failed.
-    exchange.failure = error;
-    exchange.settle('failed', error);
-    breakOff(res);
+    endFailed(exchange, error);
   }
+}
+
+/** Middleware that has put its own `end` on the answer failed. */
+export function endFailed(exchange: Exchange, error: unknown): void {
+  exchange.failure = error;
+  exchange.settle('failed', error);
+  breakOff(exchange.res);
 }
 
 /** Has trailers sent behind the body. */
@@ -121,6 +134,8 @@ function writeHead(res: ServerResponse, response: UpstreamResponse, length?: num
     else res.writeHead(status);
   } catch (cause) {
     for (let i = 0; i < lines.length; i += 2) res.removeHeader(lines[i] as string);
+    // The reason of the status that was not sent.
+    res.statusMessage = '';
     throw new BadResponseError({ cause, upstream: response.upstream });
   }
 }
@@ -128,8 +143,10 @@ function writeHead(res: ServerResponse, response: UpstreamResponse, length?: num
 /** Node believes what middleware has set of the framing on `res`, and would write it beside ours. */
 function ownFraming(res: ServerResponse, response: UpstreamResponse): void {
   if (res.hasHeader('content-length')) res.removeHeader('content-length');
-  if (!res.hasHeader('transfer-encoding')) return;
   const sized = response.headers.has('content-length') || isBodyless(res, response);
+  // There are none behind a body of known length.
+  if (sized && res.hasHeader('trailer')) res.removeHeader('trailer');
+  if (!res.hasHeader('transfer-encoding')) return;
   // Once it has been removed, Node no longer chunks of its own accord.
   if (sized || res.req.httpVersionMinor === 0) res.removeHeader('transfer-encoding');
   else res.setHeader('Transfer-Encoding', 'chunked');
@@ -173,12 +190,13 @@ function sendStream(exchange: Exchange, stream: Readable): void {
     lingerOnUpload(req, res);
     if (cause === null || cause === undefined) return;
     const { upstream } = exchange;
-    exchange.settle(
-      'failed',
-      isProxyError(cause) ? cause : new ModifyResponseError({ cause, upstream }),
-    );
+    exchange.settle('failed', asEditFailure(cause, upstream));
     breakOff(res);
   });
+}
+
+function asEditFailure(cause: unknown, upstream: Upstream | undefined): ProxyError {
+  return isProxyError(cause) ? cause : new ModifyResponseError({ cause, upstream });
 }
 
 /** Breaks the connection in the middle of a body: the one way left to say that it is not whole. */

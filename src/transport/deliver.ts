@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http';
+import { distrustConnection } from '../exchange/distrust.js';
 import { isProxyError, ModifyResponseError } from '../exchange/errors.js';
 import type { Exchange, Next } from '../exchange/exchange.js';
 import { NoBody, type UpstreamResponse } from '../exchange/upstream-response.js';
@@ -86,6 +87,8 @@ export function fail(
   const { res } = exchange;
   exchange.watch();
   if (!exchange.open) return;
+  // Express and Connect take these for success, and would go on with the next route.
+  if (error === undefined || error === null) error = new Error(`${error} was thrown`);
   if (log.enabled) log('%s %s failed: %O', exchange.method, exchange.path, error);
   const known = isProxyError(error) ? error : undefined;
   if (known?.code === 'ERR_PROXY_CLIENT_CLOSED') return;
@@ -111,7 +114,10 @@ function refuse(exchange: Exchange, error: unknown, next: Next | undefined): voi
   }
   const known = isProxyError(error) ? error : undefined;
   // RFC 9112, 9.3: a server that does not trust what follows on a connection closes it.
-  if (known?.headers?.connection === 'close') res.shouldKeepAlive = false;
+  if (known?.headers?.connection === 'close') {
+    res.shouldKeepAlive = false;
+    distrustConnection(req);
+  }
   lingerOnUpload(req, res);
   if (next !== undefined) next(error);
   else answerPlainly(exchange, known?.status ?? 500, known?.headers);

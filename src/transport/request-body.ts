@@ -4,7 +4,7 @@ import { BodyTimeoutError, BodyTooLargeError, ClientClosedError } from '../excha
 import type { Exchange } from '../exchange/exchange.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { TransportSettings } from './settings.js';
-import { goesToListenersOnly, spendWhenWritten } from './spent-memory.js';
+import { isUnseen, spendWhenWritten } from './spent-memory.js';
 
 /**
  * The client's upload on its way to undici. `req` itself is not given away: undici destroys the body
@@ -15,8 +15,10 @@ export class RequestBody extends Readable {
   readonly #req: IncomingMessage;
   readonly #upstream: Upstream;
   readonly #settings: TransportSettings;
-  readonly #isOurs: boolean;
-  readonly #onData = (chunk: Buffer): void => this.#take(chunk);
+  /** Whether nobody else sees what comes. */
+  #isOurs: boolean;
+  readonly #onData = (chunk: Buffer | string): void => this.#take(chunk);
+  readonly #onListener = (event: string): void => this.#share(event);
   readonly #onEnd = (): void => this.#end();
   readonly #onLost = (): void => this.#lose();
   #length = 0;
@@ -29,7 +31,7 @@ export class RequestBody extends Readable {
     this.#exchange = exchange;
     this.#req = exchange.req;
     this.#settings = settings;
-    this.#isOurs = goesToListenersOnly(exchange.req);
+    this.#isOurs = isUnseen(exchange.req);
     // Whoever reads hears of errors as well; nobody may be reading yet when the client leaves.
     this.on('error', ignore);
   }
@@ -43,6 +45,7 @@ export class RequestBody extends Readable {
         return;
       }
       this.#req.on('data', this.#onData);
+      this.#req.on('newListener', this.#onListener);
       this.#req.on('end', this.#onEnd);
       this.#req.on('error', this.#onLost);
       this.#req.on('close', this.#onLost);
@@ -55,6 +58,7 @@ export class RequestBody extends Readable {
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     clearTimeout(this.#timer);
     this.#req.off('data', this.#onData);
+    this.#req.off('newListener', this.#onListener);
     this.#req.off('end', this.#onEnd);
     this.#req.off('close', this.#onLost);
     // What comes now is for the next try, or to be dropped: it must not be lost in between.
@@ -62,7 +66,15 @@ export class RequestBody extends Readable {
     done(error);
   }
 
-  #take(chunk: Buffer): void {
+  /** What a listener has heard of may be kept by it, even if it listens but once. */
+  #share(event: string): void {
+    if (event === 'data' || event === 'readable') this.#isOurs = false;
+  }
+
+  #take(data: Buffer | string): void {
+    // Somebody has called `setEncoding()`.
+    const isText = typeof data === 'string';
+    const chunk = isText ? Buffer.from(data, this.#req.readableEncoding ?? 'utf8') : data;
     this.#length += chunk.length;
     if (this.#length > this.#settings.maxBodyBytes) {
       this.destroy(new BodyTooLargeError());
@@ -71,7 +83,7 @@ export class RequestBody extends Readable {
     const { upload } = this.#exchange;
     upload?.keep(chunk);
     // What is kept may have to be sent again.
-    if (this.#isOurs && upload?.chunks === undefined) spendWhenWritten(chunk, this.#req);
+    if (this.#isOurs && !isText && upload?.chunks === undefined) spendWhenWritten(chunk);
     this.#count(chunk);
     if (this.push(chunk)) {
       this.#timer?.refresh();

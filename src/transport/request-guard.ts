@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { isDistrusted } from '../exchange/distrust.js';
 import { BadRequestError } from '../exchange/errors.js';
 import { nominated } from '../exchange/fields.js';
 
@@ -27,6 +28,7 @@ export function guardRequest(req: IncomingMessage, allowTrace: boolean): void {
 /** {@link guardRequest} without the target, for which a forward proxy has rules of its own. */
 export function guardMessage(req: IncomingMessage, allowTrace: boolean): void {
   const { headers, rawHeaders } = req;
+  if (isDistrusted(req)) throw new BadRequestError('What was before it was refused');
   if (rawHeaders.length > MAX_FIELDS * 2) {
     throw new BadRequestError('The request has too many header fields', 431);
   }

@@ -1,4 +1,5 @@
-import { ClientClosedError, NoTargetError } from '../exchange/errors.js';
+import { distrustConnection } from '../exchange/distrust.js';
+import { ClientClosedError, isProxyError, NoTargetError } from '../exchange/errors.js';
 import type { Around, Exchange, Send } from '../exchange/exchange.js';
 import { isUpstream } from '../exchange/is-upstream.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
@@ -94,6 +95,9 @@ function begin(exchange: Exchange, settings: TransportSettings, settling: Settli
     const one = { exchange, request, connections, settings, resolve, reject, again: false };
     new WireResponse(one).dispatch();
   } catch (error) {
+    // Before whoever waits hears of it, the parser may have come to the next request.
+    if (isProxyError(error) && error.headers?.connection === 'close')
+      distrustConnection(exchange.req);
     settling.reject(error);
   }
 }

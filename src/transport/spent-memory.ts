@@ -32,8 +32,11 @@ export class SpentMemory {
 
   /** For chunks that go to this answer and to nobody else; `undefined` where others may see them. */
   static of(res: ServerResponse): SpentMemory | undefined {
-    const isOurs = res.write === write && res.socket instanceof Socket && !shown.hasSubscribers;
-    return isOurs ? new SpentMemory() : undefined;
+    const { socket } = res;
+    if (res.write !== write || shown.hasSubscribers) return undefined;
+    return socket instanceof Socket && !Object.hasOwn(socket, 'write')
+      ? new SpentMemory()
+      : undefined;
   }
 
   /** Told of each read, before anybody looks into it. */
@@ -55,25 +58,25 @@ const HANDS_ON = ['emit', 'on', 'push', 'read'] as const;
 /** Chunks of uploads that nobody needs when they have been written. Weak: not every way there tells of it. */
 const spendable = new WeakSet<Buffer>();
 
-/** Whether what comes of an upload goes to those who listen to it, and to nobody else. */
-export function goesToListenersOnly(req: IncomingMessage): boolean {
+/** Whether nobody sees what comes of an upload until somebody else listens to it. */
+export function isUnseen(req: IncomingMessage): boolean {
   // Over HTTP/2, several streams share what has been read.
   if (!(req instanceof IncomingMessage) || shownUpload.hasSubscribers) return false;
+  if (req.listenerCount('data') + req.listenerCount('readable') > 0) return false;
   return HANDS_ON.every((name) => req[name] === IncomingMessage.prototype[name]);
 }
 
 /**
  * Has the memory of a chunk given back when a connection has written it. Node's parser has copied the chunk
- * there, so that it is nobody else's; the caller is one listener, and there must be no other one.
+ * there, so that it is nobody else's.
  */
-export function spendWhenWritten(chunk: Buffer, req: IncomingMessage): void {
-  if (!isWhole(chunk)) return;
-  if (req.listenerCount('data') === 1 && req.listenerCount('readable') === 0) spendable.add(chunk);
+export function spendWhenWritten(chunk: Buffer): void {
+  if (isWhole(chunk)) spendable.add(chunk);
 }
 
 /** Told of what a connection to an upstream has written. */
 export function noteWritten(bytes: unknown): void {
-  if (!(bytes instanceof Buffer) || !spendable.delete(bytes)) return;
+  if (!(bytes instanceof Buffer) || !spendable.delete(bytes) || shownUpload.hasSubscribers) return;
   const memory: Transferable = bytes.buffer;
   memory.transfer?.(0);
 }
@@ -94,6 +97,6 @@ function giveBack(memory: Transferable): Written | undefined {
   if (memory.transfer === undefined) return undefined;
   return (error) => {
     // Of a write that has failed, the system may still hold on to the memory.
-    if (!error && memory.byteLength > 0) memory.transfer?.(0);
+    if (!error && memory.byteLength > 0 && !shown.hasSubscribers) memory.transfer?.(0);
   };
 }

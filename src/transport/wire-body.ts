@@ -1,10 +1,12 @@
+import { AsyncResource } from 'node:async_hooks';
 import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import { ignore } from '../exchange/body-bytes.js';
 import type { ProxyError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import type { UpstreamResponse, WriteHead } from '../exchange/upstream-response.js';
-import { addTrailers, breakOff, flushCompressed, sendWhole } from './answer.js';
+import { addTrailers, breakOff, endFailed, flushCompressed, sendWhole } from './answer.js';
 import type { Line } from './connections.js';
 import { lingerOnUpload } from './linger.js';
 import { SpentMemory } from './spent-memory.js';
@@ -37,6 +39,8 @@ export class WireBody {
   #line: Line | undefined = undefined;
   #spent: SpentMemory | undefined = undefined;
   #reader: Reader = 'nobody';
+  /** The request's own asynchronous context, for listeners of its reader: undici's is of whoever connected. */
+  #context: AsyncResource | undefined = undefined;
   #held: Buffer[] = [];
   #whole = false;
   #trailers: [string, string][] | undefined = undefined;
@@ -66,7 +70,13 @@ export class WireBody {
     if (reader === 'nobody') {
       this.#held.push(chunk);
       if (this.received > HOLD_BYTES) this.#pause();
-    } else if (reader instanceof Readable) {
+    } else {
+      this.#context?.runInAsyncScope(this.#hand, this, reader, chunk);
+    }
+  }
+
+  #hand(reader: Readable | ServerResponse, chunk: Buffer): void {
+    if (reader instanceof Readable) {
       if (!reader.push(chunk)) this.#pause();
     } else {
       const full = !this.#send(reader, chunk) && Object.hasOwn(reader, 'write');
@@ -81,21 +91,27 @@ export class WireBody {
     this.#whole = true;
     this.#trailers = trailers;
     this.#letGo();
+    this.#context?.runInAsyncScope(this.#tellEnd, this, undefined);
+  }
+
+  #tellEnd(error: ProxyError | undefined): void {
     const reader = this.#reader;
-    if (reader instanceof Readable) reader.push(null);
-    else if (typeof reader !== 'string') this.#end(reader);
+    if (typeof reader === 'string') return;
+    if (reader instanceof Readable) {
+      if (error === undefined) reader.push(null);
+      else reader.destroy(error);
+    } else if (error === undefined) {
+      this.#end(reader);
+    } else {
+      this.#exchange.settle('failed', error);
+      breakOff(reader);
+    }
   }
 
   /** No more of it comes. */
   breakOff(error: ProxyError): void {
     this.#letGo();
-    const reader = this.#reader;
-    if (reader instanceof Readable) {
-      reader.destroy(error);
-    } else if (typeof reader !== 'string') {
-      this.#exchange.settle('failed', error);
-      breakOff(reader);
-    }
+    this.#context?.runInAsyncScope(this.#tellEnd, this, error);
   }
 
   /** Whoever takes it wants more. */
@@ -138,7 +154,7 @@ export class WireBody {
     }
     for (const chunk of held) this.#send(res, chunk);
     if (held.length > 0) flushCompressed(res);
-    this.#reader = res;
+    this.#handOver(res);
     this.resume();
   }
 
@@ -151,12 +167,19 @@ export class WireBody {
         done(error);
       },
     });
+    // An edit that has it may not be listening when the client leaves.
+    readable.on('error', ignore);
     for (const chunk of this.#held) readable.push(chunk);
     this.#held = [];
     if (failure !== undefined) readable.destroy(failure);
     else if (this.#whole) readable.push(null);
-    else this.#reader = readable;
+    else this.#handOver(readable);
     return readable;
+  }
+
+  #handOver(reader: Readable | ServerResponse): void {
+    this.#reader = reader;
+    this.#context = new AsyncResource('HeadraceBody');
   }
 
   /** Whether there is room for more. */
@@ -166,8 +189,12 @@ export class WireBody {
   }
 
   #end(res: ServerResponse): void {
-    if (this.#trailers !== undefined) addTrailers(res, this.#trailers);
-    res.end();
+    try {
+      if (this.#trailers !== undefined) addTrailers(res, this.#trailers);
+      res.end();
+    } catch (error) {
+      return endFailed(this.#exchange, error);
+    }
     lingerOnUpload(res.req, res);
     if (this.#waited) this.#watchRest(res);
   }

@@ -82,7 +82,17 @@ export class ActiveHealth {
   readonly #watches = new Map<Upstream, Watch>();
   #probe: Probe | undefined = undefined;
 
-  constructor(factory: string, options: ActiveHealthOptions, random: () => number) {
+  /** None where it is not asked for. */
+  static of(
+    factory: string,
+    options: ActiveHealthOptions | false | undefined,
+    random: () => number,
+  ): ActiveHealth | undefined {
+    const isOff = options === undefined || options === false;
+    return isOff ? undefined : new ActiveHealth(factory, options, random);
+  }
+
+  private constructor(factory: string, options: ActiveHealthOptions, random: () => number) {
     const {
       path = '/',
       intervalMs = 10_000,

@@ -63,7 +63,16 @@ export class PassiveHealth {
   readonly #scope: EjectionScope;
   readonly #records = new Map<Upstream, Record>();
 
-  constructor(factory: string, options: PassiveHealthOptions, scope: EjectionScope) {
+  /** On, unless it is turned off. */
+  static of(
+    factory: string,
+    options: PassiveHealthOptions | false,
+    scope: EjectionScope,
+  ): PassiveHealth | undefined {
+    return options === false ? undefined : new PassiveHealth(factory, options, scope);
+  }
+
+  private constructor(factory: string, options: PassiveHealthOptions, scope: EjectionScope) {
     const {
       maxFailures = 5,
       windowMs = 10_000,

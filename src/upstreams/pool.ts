@@ -75,14 +75,8 @@ export class UpstreamPool {
     this.#settings =
       transport === undefined ? undefined : poolSettings(transport, `${factory}: transport`);
     const scope = { upstreams: () => this.#upstreams, now };
-    this.#passive =
-      passive === false
-        ? undefined
-        : new PassiveHealth(`${factory}: health.passive`, passive, scope);
-    this.#active =
-      active === undefined || active === false
-        ? undefined
-        : new ActiveHealth(`${factory}: health.active`, active, random);
+    this.#passive = PassiveHealth.of(`${factory}: health.passive`, passive, scope);
+    this.#active = ActiveHealth.of(`${factory}: health.active`, active, random);
     this.#slowStart = slowStartMs > 0 ? new SlowStart(slowStartMs, now, random) : undefined;
     this.#observer = this.#observe();
     if (isDiscovery(list)) {

@@ -181,6 +181,19 @@ describe('fromFile', () => {
     await has('a');
   });
 
+  it('goes on watching when its file is deleted and made anew', async () => {
+    const { file } = await place();
+    await writeFile(file, json('a'));
+    const { has, tells } = followed(file, { intervalMs: 60_000 });
+    await has('a');
+    await rm(file);
+    await tells(/ENOENT/);
+    // It has been looked for once more by then, and not been there.
+    await delay(300);
+    await writeFile(file, json('b'));
+    await has('b');
+  });
+
   it('goes on watching when one bad file follows another', async () => {
     const { file } = await place();
     await writeFile(file, '[');
