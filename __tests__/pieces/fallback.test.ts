@@ -284,6 +284,20 @@ describe('fallback', () => {
     expect(second.received()).toBe('');
   });
 
+  it('closes the connection of a request that must not be forwarded, and processes nothing behind it', async () => {
+    const upstream = await rawUpstream();
+    const answers: FallbackHandler = () => STATIC;
+    const { port } = await gateway('express 5', fallback(answers), proxyPass(upstream.url));
+    const bad = 'GET / HTTP/1.1\r\nHost: a b\r\n\r\n';
+    await rawRequest(port, GET);
+    const before = upstream.received();
+    const client = await rawClient(port, bad + GET);
+    const text = await client.closed();
+    expect(text.match(/HTTP\/1\.1 (\d+)/g)).toEqual(['HTTP/1.1 203']);
+    expect(text).toContain('Connection: close');
+    expect(upstream.received()).toBe(before);
+  });
+
   it('says in Proxy-Status why the answer is not the upstream’s', async () => {
     const { port } = await gateway(
       'express 5',

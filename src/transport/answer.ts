@@ -143,10 +143,13 @@ function writeHead(res: ServerResponse, response: UpstreamResponse, length?: num
 /** Node believes what middleware has set of the framing on `res`, and would write it beside ours. */
 function ownFraming(res: ServerResponse, response: UpstreamResponse): void {
   if (res.hasHeader('content-length')) res.removeHeader('content-length');
+  const codes = res.hasHeader('transfer-encoding');
+  const trails = res.hasHeader('trailer');
+  if (!codes && !trails) return;
   const sized = response.headers.has('content-length') || isBodyless(res, response);
   // There are none behind a body of known length.
-  if (sized && res.hasHeader('trailer')) res.removeHeader('trailer');
-  if (!res.hasHeader('transfer-encoding')) return;
+  if (trails && sized) res.removeHeader('trailer');
+  if (!codes) return;
   // Once it has been removed, Node no longer chunks of its own accord.
   if (sized || res.req.httpVersionMinor === 0) res.removeHeader('transfer-encoding');
   else res.setHeader('Transfer-Encoding', 'chunked');

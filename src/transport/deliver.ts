@@ -92,6 +92,11 @@ export function fail(
   if (log.enabled) log('%s %s failed: %O', exchange.method, exchange.path, error);
   const known = isProxyError(error) ? error : undefined;
   if (known?.code === 'ERR_PROXY_CLIENT_CLOSED') return;
+  if (known?.headers?.connection === 'close') {
+    // RFC 9112, 9.3: a server that does not trust what follows on a connection closes it, whoever answers.
+    res.shouldKeepAlive = false;
+    distrustConnection(exchange.req);
+  }
   if (known === undefined || res.headersSent || !exchange.hasFallback) {
     return refuse(exchange, error, next);
   }
@@ -113,11 +118,6 @@ function refuse(exchange: Exchange, error: unknown, next: Next | undefined): voi
     return;
   }
   const known = isProxyError(error) ? error : undefined;
-  // RFC 9112, 9.3: a server that does not trust what follows on a connection closes it.
-  if (known?.headers?.connection === 'close') {
-    res.shouldKeepAlive = false;
-    distrustConnection(req);
-  }
   lingerOnUpload(req, res);
   if (next !== undefined) next(error);
   else answerPlainly(exchange, known?.status ?? 500, known?.headers);
