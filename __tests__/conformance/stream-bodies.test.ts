@@ -1,10 +1,10 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { createReadStream } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { PassThrough, Readable } from 'node:stream';
+import { PassThrough, Readable, Transform } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
-import { exchangeOf, modifyResponse, proxyPass, type ResponseEdit } from 'headrace';
+import { exchangeOf, modifyResponse, type Outcome, proxyPass, type ResponseEdit } from 'headrace';
 import { rawClient, rawRequest } from '../helpers/client.js';
 import { recordErrors } from '../helpers/record-errors.js';
 import { request } from '../helpers/requests.js';
@@ -211,4 +211,85 @@ it('an answer whose head cannot be written is 502 with its own reason', async ()
   const { port } = await gateway('connect', breaking, proxyPass(upstream.url));
   const { status, reason } = await rawRequest(port, GET);
   expect([status, reason]).toEqual([502, 'Bad Gateway']);
+});
+
+describe('a client that does not read what an edit has made', () => {
+  const LARGE = Buffer.alloc(16 * 1_048_576, 'x');
+  const made: [string, ResponseEdit][] = [
+    [
+      'bytes',
+      (response) => {
+        response.body = LARGE;
+      },
+    ],
+    [
+      'a stream',
+      (response) => {
+        response.body = Readable.from(Array.from({ length: 256 }, () => LARGE.subarray(0, 65_536)));
+      },
+    ],
+    [
+      'what is piped through',
+      (response) => {
+        response.pipeThrough(
+          new Transform({
+            transform: (_chunk, _encoding, done) => done(null, LARGE.subarray(0, 8_000_000)),
+          }),
+        );
+      },
+    ],
+  ];
+
+  async function slow(edit: ResponseEdit, bodyTimeoutMs: number) {
+    const upstream = await rawUpstream(SIX);
+    const outcomes: (Outcome | undefined)[] = [];
+    const watch = (req: IncomingMessage, res: ServerResponse, next: () => void) => {
+      exchangeOf(req, res).onOutcome(({ outcome }) => outcomes.push(outcome));
+      next();
+    };
+    const pass = proxyPass(upstream.url, { bodyTimeoutMs });
+    const { port } = await gateway('express 5', watch, modifyResponse(edit), pass);
+    const client = await rawClient(port);
+    client.socket.pause();
+    client.write(GET);
+    return { client, outcomes };
+  }
+
+  it.each(made)('is not waited for without end: %s', async (_what, edit) => {
+    const { outcomes } = await slow(edit, 100);
+    await eventually('the outcome', () => outcomes.length === 1);
+    expect(outcomes[0]).toMatchObject({
+      type: 'failed',
+      error: { code: 'ERR_PROXY_BODY_TIMEOUT' },
+    });
+  });
+
+  it.each(made.slice(0, 2))('is waited for while it takes some of it: %s', async (_what, edit) => {
+    const { client, outcomes } = await slow(edit, 300);
+    let got = 0;
+    client.socket.on('data', ({ length }) => {
+      got += length;
+      if (got >= LARGE.length) return;
+      client.socket.pause();
+      void setTimeout(4).then(() => client.socket.resume());
+    });
+    client.socket.resume();
+    await eventually('the outcome', () => outcomes.length === 1, 14_000);
+    expect(outcomes[0]?.type).toBe('completed');
+  });
+});
+
+it('an answer whose stream says nothing for long is not taken for a slow client', async () => {
+  const upstream = await rawUpstream(SIX);
+  const edit = modifyResponse((response) => {
+    response.body = Readable.from(
+      (async function* () {
+        yield 'first';
+        await setTimeout(400);
+        yield 'second';
+      })(),
+    );
+  });
+  const { port } = await gateway('connect', edit, proxyPass(upstream.url, { bodyTimeoutMs: 60 }));
+  expect((await rawRequest(port, GET)).body).toBe('firstsecond');
 });

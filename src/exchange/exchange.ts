@@ -120,6 +120,12 @@ export class Exchange {
    */
   unsentUpload: Buffer | undefined = undefined;
   /**
+   * How long the body of its answer may stand still, in milliseconds; set where the call is made.
+   *
+   * @internal
+   */
+  bodyTimeoutMs = 60_000;
+  /**
    * Set once the client's upload is handed on as it comes, and so can be read only once.
    *
    * @internal

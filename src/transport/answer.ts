@@ -1,5 +1,5 @@
 import { ServerResponse, STATUS_CODES } from 'node:http';
-import { finished, type Readable } from 'node:stream';
+import { finished, Readable } from 'node:stream';
 import { isGone, isHttp2 } from '../exchange/answers.js';
 import {
   BadResponseError,
@@ -11,12 +11,17 @@ import type { Exchange } from '../exchange/exchange.js';
 import { fieldInfo, LIST } from '../exchange/fields.js';
 import { forbidsBody, type UpstreamResponse } from '../exchange/upstream-response.js';
 import type { Upstream } from '../upstreams/upstream.js';
+import { breakOff } from './break-off.js';
 import { checkedStream } from './checked-stream.js';
 import { Departures } from './departures.js';
 import { lingerOnUpload } from './linger.js';
+import { limitSlowReader } from './slow-reader.js';
 
 /** Up to here, a body is cheaper as text in the same write as its head than as a write of its own. */
 const ONE_WRITE_BYTES = 16_384;
+/** What is longer is sent in pieces, as the client takes them. */
+const AT_ONCE_BYTES = 262_144;
+const PIECE_BYTES = 65_536;
 
 /**
  * Sends a response to the client: its head, and whatever its body has become.
@@ -36,8 +41,10 @@ export function sendAnswer(exchange: Exchange, response: UpstreamResponse): void
   } else if (content.at === 'wire') {
     response.relayTo(res, writeHead);
   } else if (content.at === 'memory' || content.at === 'edit') {
-    writeHead(res, response, content.bytes.length);
-    sendWhole(exchange, content.bytes);
+    const { bytes } = content;
+    writeHead(res, response, bytes.length);
+    if (bytes.length > AT_ONCE_BYTES) sendStream(exchange, Readable.from(piecesOf(bytes)));
+    else sendWhole(exchange, bytes);
   } else if (content.at === 'stream') {
     const { errored } = content.stream;
     if (errored) throw asEditFailure(errored, response.upstream);
@@ -52,6 +59,10 @@ export function sendAnswer(exchange: Exchange, response: UpstreamResponse): void
 
 const departures = new Departures(leave);
 
+function* piecesOf(bytes: Buffer): Generator<Buffer> {
+  for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES);
+}
+
 /** Ends an answer of which the rest, `last`, is known, together with the others of this turn. */
 export function sendWhole(exchange: Exchange, last?: Buffer): void {
   departures.add(exchange, last);
@@ -65,8 +76,10 @@ function leave(exchange: Exchange, last: Buffer | undefined): void {
   if (res.writableEnded || isGone(res)) return;
   try {
     if (last === undefined) res.end();
-    else if (last.length > ONE_WRITE_BYTES) res.end(last);
-    else res.end(last.toString('latin1'), 'latin1');
+    else if (last.length > ONE_WRITE_BYTES) {
+      limitSlowReader(exchange);
+      res.end(last);
+    } else res.end(last.toString('latin1'), 'latin1');
   } catch (error) {
     endFailed(exchange, error);
   }
@@ -188,6 +201,7 @@ function sendStream(exchange: Exchange, stream: Readable): void {
   res.flushHeaders();
   stream.on('data', () => flushCompressed(res));
   stream.pipe(res);
+  limitSlowReader(exchange);
   res.once('close', () => stream.destroy());
   finished(stream, { writable: false }, (cause) => {
     lingerOnUpload(req, res);
@@ -200,18 +214,4 @@ function sendStream(exchange: Exchange, stream: Readable): void {
 
 function asEditFailure(cause: unknown, upstream: Upstream | undefined): ProxyError {
   return isProxyError(cause) ? cause : new ModifyResponseError({ cause, upstream });
-}
-
-/** Breaks the connection in the middle of a body: the one way left to say that it is not whole. */
-export function breakOff(res: ServerResponse): void {
-  // Without an error, Node closes the stream with NO_ERROR, which some take for its end.
-  if (isHttp2(res)) return void res.destroy(new Error('the body is not whole'));
-  const { socket } = res;
-  const delimited = res.chunkedEncoding || res.hasHeader('content-length');
-  // RFC 9112, 8: an orderly end would end a body that has neither length nor chunks. A reset does
-  // not; TLS needs none, and has none. A socket that is ending already, Node would lose over it.
-  if (!delimited && socket?.remoteFamily && !('encrypted' in socket) && !socket.writableEnded) {
-    socket.resetAndDestroy();
-  }
-  res.destroy();
 }

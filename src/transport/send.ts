@@ -20,6 +20,7 @@ export function send(
   once?: Send,
 ): Promise<UpstreamResponse> {
   const { wrappers } = exchange;
+  exchange.bodyTimeoutMs = settings.bodyTimeoutMs;
   const innermost = wrappers.length - 1;
   if (innermost < 0) return once === undefined ? sendOnce(exchange, settings) : once();
   let call: Send = () => lent(once === undefined ? sendOnce(exchange, settings) : once());

@@ -1,0 +1,32 @@
+import { isHttp2 } from '../exchange/answers.js';
+import { BodyTimeoutError } from '../exchange/errors.js';
+import type { Exchange } from '../exchange/exchange.js';
+import { breakOff } from './break-off.js';
+
+/**
+ * Breaks off an answer whose client takes nothing for longer than a body may stand still. It is looked at
+ * from time to time, and found out after once to twice as long.
+ */
+export function limitSlowReader(exchange: Exchange): void {
+  const { res, bodyTimeoutMs } = exchange;
+  const to = isHttp2(res) ? res.stream : res;
+  let moved = false;
+  let wasWaiting = false;
+  const timer = setInterval(() => {
+    const isWaiting = (to.writableNeedDrain || to.writableEnded) && !moved;
+    moved = false;
+    if (isWaiting && wasWaiting) giveUp(exchange);
+    wasWaiting = isWaiting;
+  }, bodyTimeoutMs);
+  timer.unref();
+  to.on('drain', () => {
+    moved = true;
+  });
+  res.once('close', () => clearInterval(timer));
+}
+
+function giveUp(exchange: Exchange): void {
+  const error = new BodyTimeoutError({ upstream: exchange.upstream });
+  exchange.settle('failed', error);
+  breakOff(exchange.res);
+}
