@@ -4,6 +4,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { createServer, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { text as textOf } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from '@jest/globals';
@@ -378,6 +379,47 @@ describe.each(frameworks)('an early answer under %s', (framework) => {
     const text = await client.until((text) => parseResponses(text).length === 2);
 
     expect(parseResponses(text).map(({ status }) => status)).toEqual([401, 200]);
+  });
+});
+
+describe('an early answer that is the last of its connection', () => {
+  const length = 600_000;
+
+  /** A client that begins to read when it has written all of its upload, and is not quick. */
+  async function lateReader(port: number, head: string[], meanwhile: () => void): Promise<string> {
+    const lines = [...head, `Content-Length: ${length}`];
+    const client = await rawClient(port, request('POST /', lines));
+    client.socket.pause();
+    for (let sent = 0; sent < length && !client.socket.destroyed; sent += 20_000) {
+      client.write('x'.repeat(20_000));
+      if (sent === 100_000) meanwhile();
+      await delay(4);
+    }
+    client.write(request('GET /behind'));
+    client.socket.resume();
+    return client.closed();
+  }
+
+  it.each([
+    ['since the client asked for that', ['Connection: close'], false],
+    ['since the server closes', [], true],
+  ])('reaches a client that reads late, %s', async (_why, head, closes) => {
+    const upstream = await rawUpstream();
+    const slow: Middleware = (_req, _res, next) => void delay(50).then(next);
+    const pass = proxyPass(upstream.url, { maxBodyBytes: 1_000 });
+    const app = appOf('connect', slow, pass, proxyErrors());
+    const { server, port } = await serve(app);
+    const attached = attach(server, app);
+    let closed: Promise<void> | undefined;
+
+    const text = await lateReader(port, head, () => {
+      if (closes) closed = attached.close();
+    });
+
+    expect(parseResponses(text).map(({ status }) => status)).toEqual([413]);
+    expect(text).toContain('Connection: close');
+    await closed;
+    expect(upstream.received()).toBe('');
   });
 });
 

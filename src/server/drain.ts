@@ -162,7 +162,7 @@ export class Drain {
 
   #closeSoon(socket: Socket, { answers, newUntil }: Connection): void {
     afterGrace(socket, Math.max(GRACE_MS, newUntil - performance.now()), () => {
-      if (answers.length === 0) socket.destroy();
+      if (answers.length === 0) socket.destroySoon();
     });
   }
 

@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { isHttp2 } from '../exchange/answers.js';
+import { distrustConnection } from '../exchange/distrust.js';
 import { exchangeOf } from '../exchange/exchange.js';
 
 /** How much of an upload that nobody wants is read, and how long, so that the client sees its answer. */
@@ -14,6 +16,7 @@ export function lingerOnUpload(req: IncomingMessage, res: ServerResponse): void 
   if (req.complete || !hasUpload(req)) return;
   exchangeOf(req, res).dropsUpload = true;
   const { socket } = req;
+  const letGo = holdOpen(req, socket);
   let left = LINGER_BYTES;
   const close = () => {
     if (!req.complete) socket.destroy();
@@ -24,6 +27,7 @@ export function lingerOnUpload(req: IncomingMessage, res: ServerResponse): void 
     const release = () => {
       clearTimeout(timer);
       socket.off('close', release);
+      letGo();
     };
     req.once('close', release);
     // Node forgets a request that is answered, and tells it nothing of the end of its connection.
@@ -37,6 +41,27 @@ export function lingerOnUpload(req: IncomingMessage, res: ServerResponse): void 
   else res.once('finish', limit);
   req.resume();
 }
+
+/**
+ * Behind the last answer of a connection, Node closes it in both directions. Until it is let go, only ours is
+ * closed, so that the client is told that there is no more, and can still be read from.
+ */
+function holdOpen(req: IncomingMessage, socket: Socket): () => void {
+  if (isHttp2(req)) return ignore;
+  let isLast = false;
+  socket.destroySoon = () => {
+    isLast = true;
+    // Whatever follows the upload has nobody to answer it.
+    distrustConnection(req);
+    socket.end();
+  };
+  return () => {
+    Reflect.deleteProperty(socket, 'destroySoon');
+    if (isLast) socket.destroySoon();
+  };
+}
+
+function ignore(): void {}
 
 /** Whether a request came with a body: RFC 9112, 6.3 knows it by these two fields alone. */
 export function hasUpload(req: IncomingMessage): boolean {
