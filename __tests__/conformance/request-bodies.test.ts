@@ -405,15 +405,20 @@ describe('an early answer that is the last of its connection', () => {
     ['since the server closes', [], true],
   ])('reaches a client that reads late, %s', async (_why, head, closes) => {
     const upstream = await rawUpstream();
-    const slow: Middleware = (_req, _res, next) => void delay(50).then(next);
+    let tellUnderWay = () => {};
+    const underWay = new Promise<void>((resolve) => {
+      tellUnderWay = resolve;
+    });
+    const late: Middleware = (_req, _res, next) => void underWay.then(() => next());
     const pass = proxyPass(upstream.url, { maxBodyBytes: 1_000 });
-    const app = appOf('connect', slow, pass, proxyErrors());
+    const app = appOf('connect', late, pass, proxyErrors());
     const { server, port } = await serve(app);
     const attached = attach(server, app);
     let closed: Promise<void> | undefined;
 
     const text = await lateReader(port, head, () => {
       if (closes) closed = attached.close();
+      tellUnderWay();
     });
 
     expect(parseResponses(text).map(({ status }) => status)).toEqual([413]);
