@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { isHttp2 } from './answers.js';
+import { isProxyError } from './errors.js';
 
 const distrusted = new WeakSet<object>();
 
@@ -9,6 +10,13 @@ const distrusted = new WeakSet<object>();
  */
 export function distrustConnection(req: IncomingMessage): void {
   if (!isHttp2(req)) distrusted.add(req.socket);
+}
+
+/** Does so behind an error that closes the connection, and tells whether it is one. */
+export function distrustBehind(error: unknown, req: IncomingMessage): boolean {
+  const closes = isProxyError(error) && error.headers?.connection === 'close';
+  if (closes) distrustConnection(req);
+  return closes;
 }
 
 /** Whether a request has come behind one that was refused in that way. */

@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http';
-import { distrustConnection } from '../exchange/distrust.js';
+import { distrustBehind } from '../exchange/distrust.js';
 import { isProxyError, ModifyResponseError } from '../exchange/errors.js';
 import type { Exchange, Next } from '../exchange/exchange.js';
 import { NoBody, type UpstreamResponse } from '../exchange/upstream-response.js';
@@ -93,11 +93,8 @@ export function fail(
   if (log.enabled) log('%s %s failed: %O', exchange.method, exchange.path, error);
   const known = isProxyError(error) ? error : undefined;
   if (known?.code === 'ERR_PROXY_CLIENT_CLOSED') return;
-  if (known?.headers?.connection === 'close') {
-    // RFC 9112, 9.3: a server that does not trust what follows on a connection closes it, whoever answers.
-    res.shouldKeepAlive = false;
-    distrustConnection(exchange.req);
-  }
+  // RFC 9112, 9.3: a server that does not trust what follows on a connection closes it, whoever answers.
+  if (distrustBehind(error, exchange.req)) res.shouldKeepAlive = false;
   if (known === undefined || res.headersSent || !exchange.hasFallback) {
     return refuse(exchange, error, next);
   }
