@@ -4,7 +4,14 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { PassThrough, Readable, Transform } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
-import { exchangeOf, modifyResponse, type Outcome, proxyPass, type ResponseEdit } from 'headrace';
+import {
+  exchangeOf,
+  modifyResponse,
+  type Outcome,
+  proxyPass,
+  type ResponseEdit,
+  type UpstreamResponse,
+} from 'headrace';
 import { rawClient, rawRequest } from '../helpers/client.js';
 import { recordErrors } from '../helpers/record-errors.js';
 import { request } from '../helpers/requests.js';
@@ -69,6 +76,26 @@ describe('a body that an edit has taken as a stream', () => {
     const text = await client.closed();
     expect(text).not.toMatch(/0\r\n\r\n$/);
     expect(outcomes).toEqual(['failed']);
+  });
+});
+
+describe('a body that an edit has begun to read', () => {
+  const readers: [string, (response: UpstreamResponse) => Promise<unknown>][] = [
+    ['buffer()', (response) => response.buffer()],
+    ['text()', (response) => response.text()],
+    ['json()', (response) => response.json()],
+  ];
+
+  // Jest fails a test that leaves a rejection unhandled, and forgives one that is handled late.
+  it.each(readers)('may fail with nobody waiting for it: %s', async (_what, read) => {
+    const { port, upstream, errors } = await editing(BEGUN, async (response) => {
+      void read(response);
+      upstream.sockets[0]?.destroy();
+      await setTimeout(30);
+      throw new Error('The edit fails, too');
+    });
+    expect((await rawRequest(port, GET)).status).toBe(502);
+    expect(errors.map(({ code }) => code)).toEqual(['ERR_PROXY_MODIFY_RESPONSE']);
   });
 });
 

@@ -122,17 +122,19 @@ export class UpstreamResponse {
   }
 
   /** The whole body as text, decoded, in the charset that `Content-Type` names. */
-  async text(): Promise<string> {
-    return decodeText(await this.buffer(), this.headers.get('content-type'));
+  text(): Promise<string> {
+    const decoded = (bytes: Buffer) => decodeText(bytes, this.headers.get('content-type'));
+    return lent(this.buffer().then(decoded));
   }
 
   /**
    * The whole body, parsed as JSON. Where there can be no body (HEAD, 204, 304) there is nothing to
    * parse: the edit ends here, quietly, and what it changed in the head stands.
    */
-  async json(): Promise<unknown> {
-    if (!this.hasBody) throw new NoBody();
-    return JSON.parse(await this.text());
+  json(): Promise<unknown> {
+    return lent(
+      this.hasBody ? this.text().then((text) => JSON.parse(text)) : Promise.reject(new NoBody()),
+    );
   }
 
   /**
@@ -141,7 +143,7 @@ export class UpstreamResponse {
    * @throws RangeError when it is longer than `maxBodyBytes`.
    */
   buffer(): Promise<Buffer> {
-    this.#plain ??= this.#read();
+    this.#plain ??= lent(this.#read());
     return this.#plain;
   }
 
@@ -159,8 +161,8 @@ export class UpstreamResponse {
     this.#content = { at: 'taken', stream };
     // It may have been piped into what is sent in its place, which hears nothing of its failures.
     stream.on('error', (error) => {
-      const { at } = this.#content;
-      if (at === 'stream') this.#content.stream.destroy(error);
+      const content = this.#content;
+      if (content.at === 'stream') content.stream.destroy(error);
     });
     return stream;
   }
@@ -289,6 +291,12 @@ export class UpstreamResponse {
       this.#content = { at: 'edit', bytes: encodeBody(body, this.headers) };
     }
   }
+}
+
+/** Whoever drops what it was given, or waits for it later, must not bring the process down when that fails. */
+export function lent<T>(pending: Promise<T>): Promise<T> {
+  pending.catch(ignore);
+  return pending;
 }
 
 /** Ends an edit that asked for the body of a response that cannot have one. */

@@ -1,8 +1,8 @@
-import { distrustConnection } from '../exchange/distrust.js';
-import { ClientClosedError, isProxyError, NoTargetError } from '../exchange/errors.js';
+import { distrustBehind } from '../exchange/distrust.js';
+import { ClientClosedError, NoTargetError } from '../exchange/errors.js';
 import type { Around, Exchange, Send } from '../exchange/exchange.js';
 import { isUpstream } from '../exchange/is-upstream.js';
-import type { UpstreamResponse } from '../exchange/upstream-response.js';
+import { lent, type UpstreamResponse } from '../exchange/upstream-response.js';
 import { inspect } from '../options.js';
 import { connectionsTo } from './connections.js';
 import { outgoingRequest } from './request.js';
@@ -40,14 +40,6 @@ function run(wrapper: Around, exchange: Exchange, inner: Send): Promise<Upstream
     return Promise.reject(error);
   }
 }
-
-/** A wrapper that drops what it was given must not bring the process down when that fails. */
-function lent(pending: Promise<UpstreamResponse>): Promise<UpstreamResponse> {
-  pending.catch(ignore);
-  return pending;
-}
-
-function ignore(): void {}
 
 /** It is easily forgotten to return what `send()` gives; whoever is further out must not trip over that. */
 function checked(response: unknown): UpstreamResponse {
@@ -97,8 +89,7 @@ function begin(exchange: Exchange, settings: TransportSettings, settling: Settli
     new WireResponse(one).dispatch();
   } catch (error) {
     // Before whoever waits hears of it, the parser may have come to the next request.
-    if (isProxyError(error) && error.headers?.connection === 'close')
-      distrustConnection(exchange.req);
+    distrustBehind(error, exchange.req);
     settling.reject(error);
   }
 }
