@@ -310,13 +310,8 @@ describe('what bites in opossum', () => {
   });
 
   it('is that rejections of its promises go unheard', async () => {
-    const heard: unknown[] = [];
-    const onRejection = (reason: unknown): void => void heard.push(reason);
-    process.on('unhandledRejection', onRejection);
-    aCircuit().calls('--------');
+    // Jest fails a test that leaves a rejection unhandled.
+    expect(aCircuit().calls('--------')).toBe('open');
     await new Promise(setImmediate);
-    await new Promise(setImmediate);
-    process.off('unhandledRejection', onRejection);
-    expect(heard).toEqual([]);
   });
 });
