@@ -76,13 +76,20 @@ function leave(exchange: Exchange, last: Buffer | undefined): void {
   if (res.writableEnded || isGone(res)) return;
   try {
     if (last === undefined) res.end();
-    else if (last.length > ONE_WRITE_BYTES) {
-      limitSlowReader(exchange);
-      res.end(last);
-    } else res.end(last.toString('latin1'), 'latin1');
+    else if (last.length > ONE_WRITE_BYTES) endLong(exchange, last);
+    else res.end(last.toString('latin1'), 'latin1');
   } catch (error) {
     endFailed(exchange, error);
   }
+}
+
+/** A client that is quick has room for all of it, and needs no limit. */
+function endLong(exchange: Exchange, last: Buffer): void {
+  const { res } = exchange;
+  res.end(last);
+  const to = isHttp2(res) ? res.stream : res;
+  // Middleware that has put its own `end` there, as compression() does, may still be about to write.
+  if (!to.writableEnded || to.writableLength > 0) limitSlowReader(exchange);
 }
 
 /** Middleware that has put its own `end` on the answer failed. */

@@ -25,23 +25,18 @@ class Check extends Transform {
         new TypeError(`response.body: a stream must hold text or bytes, it holds ${typeof chunk}`),
       );
     }
-    const bytes = typeof chunk === 'string' ? Buffer.from(chunk, textEncoding(encoding)) : chunk;
+    const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk;
     this.#sent += bytes.byteLength;
     if (this.#length !== undefined && this.#sent > this.#length) return done(this.#misfit('more'));
     done(null, bytes);
   }
 
   override _flush(done: TransformCallback): void {
-    const isShort = this.#length !== undefined && this.#sent < this.#length;
-    done(isShort ? this.#misfit('less') : null);
+    const isWhole = this.#length === undefined || this.#sent === this.#length;
+    done(isWhole ? null : this.#misfit('less'));
   }
 
   #misfit(what: string): Error {
     return new Error(`response.body: ${what} has come than the Content-Length of ${this.#length}`);
   }
-}
-
-/** Chunks that were bytes before have none. */
-function textEncoding(encoding: BufferEncoding | 'buffer'): BufferEncoding {
-  return encoding === 'buffer' ? 'utf8' : encoding;
 }

@@ -16,7 +16,7 @@ export class RequestBody extends Readable {
   readonly #upstream: Upstream;
   readonly #settings: TransportSettings;
   /** Whether nobody else sees what comes. */
-  #isOurs: boolean;
+  #isOurs = false;
   readonly #onData = (chunk: Buffer | string): void => this.#take(chunk);
   readonly #onListener = (event: string): void => this.#share(event);
   readonly #onEnd = (): void => this.#end();
@@ -31,7 +31,6 @@ export class RequestBody extends Readable {
     this.#exchange = exchange;
     this.#req = exchange.req;
     this.#settings = settings;
-    this.#isOurs = isUnseen(exchange.req);
     // Whoever reads hears of errors as well; nobody may be reading yet when the client leaves.
     this.on('error', ignore);
   }
@@ -44,6 +43,7 @@ export class RequestBody extends Readable {
         this.push(null);
         return;
       }
+      this.#isOurs = isUnseen(this.#req);
       this.#req.on('data', this.#onData);
       this.#req.on('newListener', this.#onListener);
       this.#req.on('end', this.#onEnd);

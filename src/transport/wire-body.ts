@@ -2,7 +2,6 @@ import { AsyncResource } from 'node:async_hooks';
 import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import { ignore } from '../exchange/body-bytes.js';
 import type { ProxyError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import type { UpstreamResponse, WriteHead } from '../exchange/upstream-response.js';
@@ -10,6 +9,7 @@ import { addTrailers, endFailed, flushCompressed, sendWhole } from './answer.js'
 import { breakOff } from './break-off.js';
 import type { Line } from './connections.js';
 import { lingerOnUpload } from './linger.js';
+import { limitSlowReader } from './slow-reader.js';
 import { SpentMemory } from './spent-memory.js';
 
 /** Bytes held before anybody asks for them; then the upstream waits. */
@@ -168,8 +168,6 @@ export class WireBody {
         done(error);
       },
     });
-    // An edit that has it may not be listening when the client leaves.
-    readable.on('error', ignore);
     for (const chunk of this.#held) readable.push(chunk);
     this.#held = [];
     if (failure !== undefined) readable.destroy(failure);
@@ -197,7 +195,8 @@ export class WireBody {
       return endFailed(this.#exchange, error);
     }
     lingerOnUpload(res.req, res);
-    if (this.#waited) this.#watchRest(res);
+    // What is left in our own buffers must not wait for ever either.
+    if (this.#waited) limitSlowReader(this.#exchange);
   }
 
   #pause(): void {
@@ -229,13 +228,6 @@ export class WireBody {
     if (this.#stall === undefined) return;
     clearTimeout(this.#stall);
     this.#stall = undefined;
-  }
-
-  /** What is left in our own buffers must not wait for ever either. */
-  #watchRest(res: ServerResponse): void {
-    const timer = setTimeout(breakOff, this.#timeoutMs, res);
-    timer.unref();
-    res.once('close', () => clearTimeout(timer));
   }
 }
 
