@@ -35,6 +35,9 @@ export function refuseRequest(factory: string, value: unknown): void {
   }
 }
 
+/** What a factory without options takes, so that whoever believes it has some is told. */
+export type NoOptions = Readonly<Record<string, never>>;
+
 /** Throws unless `value` is a whole number of at least `min`. */
 export function wholeNumber(
   path: string,

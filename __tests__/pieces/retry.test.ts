@@ -502,6 +502,7 @@ describe('options of retry', () => {
     [{ budget: { rate: 1 } }, 'budget: unknown option "rate", did you mean "ratio"?'],
     [{ backoff: { baseMs: -1 } }, 'backoff.baseMs must be a whole number from 0 to 2147483647'],
     [{ backoff: { baseMs: 50, maxMs: 49 } }, 'backoff.maxMs must be a whole number from 50 to'],
+    [{ backoff: { baseMs: '25' } }, 'backoff.baseMs must be a whole number, received "25"'],
     [{ bufferBodyBytes: -1 }, 'bufferBodyBytes must be a whole number of at least 0, received -1'],
     [{ bufferBodyBytes: '64kb' }, 'bufferBodyBytes must be a whole number, received "64kb"'],
     [{ now: 1 }, 'now must be a function, received 1'],
@@ -510,6 +511,10 @@ describe('options of retry', () => {
     const make = () => retry(options as RetryOptions);
     expect(make).toThrow(/^retry: /);
     expect(make).toThrow(message);
+  });
+
+  it('let the longest wait grow with the first', () => {
+    expect(() => retry({ backoff: { baseMs: 2_000 } })).not.toThrow();
   });
 
   it('take undefined for the default', () => {

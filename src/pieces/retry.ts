@@ -30,7 +30,8 @@ export interface RetryBackoffOptions {
    */
   readonly baseMs?: number | undefined;
   /**
-   * The longest wait. An upstream that asks for a longer one with `Retry-After` is not asked again.
+   * The longest wait; by default never shorter than `baseMs`. An upstream that asks for a longer one with
+   * `Retry-After` is not asked again.
    *
    * @default 1_000
    */
@@ -135,8 +136,9 @@ function policyOf(options: RetryOptions): RetryPolicy {
   wholeNumber('retry: retries', retries);
   callable('retry: now', now);
   callable('retry: random', random);
-  const { baseMs = 25, maxMs = 1_000 } = known('retry: backoff', backoff, ['baseMs', 'maxMs']);
+  const { baseMs = 25, ...longest } = known('retry: backoff', backoff, ['baseMs', 'maxMs']);
   milliseconds('retry: backoff.baseMs', baseMs, 0);
+  const { maxMs = Math.max(1_000, baseMs) } = longest;
   milliseconds('retry: backoff.maxMs', maxMs, baseMs);
   list('retry: statuses', statuses).forEach((status, i) => {
     wholeNumber(`retry: statuses[${i}]`, status, 400, 599);

@@ -1,4 +1,14 @@
 import { describe, expect, it } from '@jest/globals';
+import {
+  consistentHash,
+  ipHash,
+  leastConnections,
+  peakEwma,
+  powerOfTwo,
+  random,
+  roundRobin,
+  weightedRoundRobin,
+} from 'headrace';
 import { UpstreamPool } from '../../../src/upstreams/pool.js';
 import { strategyNamed, strategyNames } from '../../../src/upstreams/strategies/index.js';
 import type { Upstream } from '../../../src/upstreams/upstream.js';
@@ -53,4 +63,25 @@ describe('the strategies by name', () => {
       expect(pool.upstreams.map(({ inFlight }) => inFlight)).toEqual(Array(10).fill(0));
     });
   });
+});
+
+describe('the factories of the strategies', () => {
+  const factories = [
+    consistentHash,
+    ipHash,
+    leastConnections,
+    peakEwma,
+    powerOfTwo,
+    random,
+    roundRobin,
+    weightedRoundRobin,
+  ] as ((options: unknown) => unknown)[];
+
+  it.each(factories.map((make) => [make.name, make] as const))(
+    '%s knows what it takes',
+    (name, make) => {
+      expect(() => make({ wieght: 1 })).toThrow(`${name}: unknown option "wieght"; known are `);
+      expect(() => make(null)).toThrow(`${name}: options must be an object, received null`);
+    },
+  );
 });

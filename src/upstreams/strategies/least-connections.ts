@@ -1,3 +1,4 @@
+import { known, type NoOptions } from '../../options.js';
 import type { Strategy } from '../strategy.js';
 import type { Upstream } from '../upstream.js';
 import { LoadOrder } from './load-order.js';
@@ -7,7 +8,8 @@ import { Roster } from './roster.js';
  * Takes the upstream with the fewest requests in flight for its weight, counted from the choice to the
  * end of the answer. Those that are equally busy take turns by weight.
  */
-export function leastConnections(): Strategy {
+export function leastConnections(options: NoOptions = {}): Strategy {
+  known('leastConnections', options, []);
   const roster = new Roster<LoadOrder>((candidates, before = new LoadOrder()) =>
     before.update(candidates),
   );

@@ -1,7 +1,9 @@
+import { known, type NoOptions } from '../../options.js';
 import type { Strategy } from '../strategy.js';
 
 /** Visits the upstreams in their order, one after the other. */
-export function roundRobin(): Strategy {
+export function roundRobin(options: NoOptions = {}): Strategy {
+  known('roundRobin', options, []);
   let next = 0;
   return {
     pick(candidates) {

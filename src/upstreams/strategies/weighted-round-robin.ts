@@ -1,3 +1,4 @@
+import { known, type NoOptions } from '../../options.js';
 import type { Strategy } from '../strategy.js';
 import type { Upstream } from '../upstream.js';
 import { Heap, type HeapItem } from './heap.js';
@@ -11,7 +12,8 @@ const MAX_PASSES = 16;
  * 4, 3 and 2 give A B C A B C A B A. What a choice costs depends on how many different weights there
  * are, not on how many upstreams.
  */
-export function weightedRoundRobin(): Strategy {
+export function weightedRoundRobin(options: NoOptions = {}): Strategy {
+  known('weightedRoundRobin', options, []);
   const roster = new Roster<Schedule>((candidates, before) => new Schedule(candidates, before));
   let passed = 0;
   return {
