@@ -8,6 +8,7 @@ import { exchangeOf, modifyResponse, proxyPass, type ResponseEdit } from 'headra
 import { rawClient, rawRequest } from '../helpers/client.js';
 import { fetchWhole, type WholeResponse } from '../helpers/http.js';
 import { frameworks, gateway, type Middleware, rawUpstream, serve } from '../helpers/servers.js';
+import { eventually } from '../helpers/settled.js';
 
 const GET = 'GET / HTTP/1.1\r\nHost: gateway\r\n\r\n';
 const HEAD = 'HEAD / HTTP/1.1\r\nHost: gateway\r\n\r\n';
@@ -380,6 +381,21 @@ describe('modifyResponse: pipeThrough', () => {
       expect(String(body)).toBe(`${text.toUpperCase()}The end.`);
     },
   );
+
+  it('ends where a TransformStream ends it, and lets go of the rest', async () => {
+    const upstream = await rawUpstream('HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\nfirst');
+    const transform = new TransformStream({
+      transform: (chunk, controller) => {
+        controller.enqueue(chunk);
+        controller.terminate();
+      },
+    });
+    const edit = modifyResponse((response) => response.pipeThrough(transform));
+    const { port } = await gateway('express 5', edit, proxyPass(upstream.url));
+    const { body } = await rawRequest(port, GET);
+    expect(body).toBe('first');
+    await eventually('the end of the call', () => upstream.sockets[0]?.destroyed === true);
+  });
 
   it('lets a second edit read what comes out', async () => {
     const { body, headers } = await through(

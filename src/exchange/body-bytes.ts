@@ -1,5 +1,5 @@
 import { pipeline, Readable } from 'node:stream';
-import type { ReadableStream } from 'node:stream/web';
+import { ByteLengthQueuingStrategy, type ReadableStream } from 'node:stream/web';
 import { asUtf8, charsetOf, isJson } from './charset.js';
 import { decoders } from './content-coding.js';
 import type { HeaderList } from './header-list.js';
@@ -17,6 +17,12 @@ export function isStream(body: unknown): body is Readable | ReadableStream {
 export function toReadable(body: Readable | ReadableStream): Readable {
   if (body instanceof Readable) return body;
   return isNodeStream(body) ? new Readable().wrap(body) : Readable.fromWeb(body);
+}
+
+/** A body as a stream of the web. What waits in it is counted in bytes, where Node would count chunks. */
+export function toWeb(body: Readable): ReadableStream {
+  const highWaterMark = body.readableHighWaterMark;
+  return Readable.toWeb(body, { strategy: new ByteLengthQueuingStrategy({ highWaterMark }) });
 }
 
 function isNodeStream(stream: object): stream is NodeJS.ReadableStream {

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { Duplex, pipeline, Readable } from 'node:stream';
+import { type Duplex, pipeline, Readable } from 'node:stream';
 import type { TransformStream } from 'node:stream/web';
 import { known } from '../options.js';
 import type { Upstream } from '../upstreams/upstream.js';
@@ -13,6 +13,7 @@ import {
   isStream,
   tooLong,
   toReadable,
+  toWeb,
 } from './body-bytes.js';
 import { decodeText } from './charset.js';
 import { decode } from './content-coding.js';
@@ -151,14 +152,7 @@ export class UpstreamResponse {
    * The body as a stream of decoded bytes. It is yours then: assign `body` for something to be sent.
    */
   stream(): Readable {
-    const content = this.#content;
-    const encoding = this.headers.get('content-encoding');
-    if (content.at === 'memory' || content.at === 'edit') {
-      return decodedStream(Readable.from([content.bytes]), encoding);
-    }
-    if (!this.hasBody) return Readable.from([]);
-    const stream = decodedStream(this.#open(), encoding);
-    this.#content = { at: 'taken', stream };
+    const stream = this.#take();
     // It may have been piped into what is sent in its place, which hears nothing of its failures.
     stream.on('error', (error) => {
       const content = this.#content;
@@ -186,8 +180,11 @@ export class UpstreamResponse {
 
   /** Sends the decoded body through a transform, chunk by chunk, without holding it. */
   pipeThrough(transform: Duplex | TransformStream): void {
-    const duplex = 'pipe' in transform ? transform : Duplex.fromWeb(transform as never);
-    this.body = pipeline(this.stream(), duplex, ignore) as Duplex;
+    const source = this.#take();
+    this.body =
+      'pipe' in transform
+        ? (pipeline(source, transform, ignore) as Duplex)
+        : toWeb(source).pipeThrough(transform);
   }
 
   /** Releases the response without sending it: drops the rest of its body, frees its connection. */
@@ -238,6 +235,18 @@ export class UpstreamResponse {
 
   /** Lets go of the wire, however far it was read. */
   protected release(): void {}
+
+  #take(): Readable {
+    const content = this.#content;
+    const encoding = this.headers.get('content-encoding');
+    if (content.at === 'memory' || content.at === 'edit') {
+      return decodedStream(Readable.from([content.bytes]), encoding);
+    }
+    if (!this.hasBody) return Readable.from([]);
+    const stream = decodedStream(this.#open(), encoding);
+    this.#content = { at: 'taken', stream };
+    return stream;
+  }
 
   #open(): Readable {
     const content = this.#content;
