@@ -2,6 +2,7 @@ import { describe, expect, it, jest } from '@jest/globals';
 import {
   type Around,
   addressList,
+  authorize,
   circuitBreaker,
   concurrencyLimit,
   type Exchange,
@@ -17,6 +18,7 @@ import {
   tracing,
   type Upstream,
 } from 'headrace';
+import { inspect } from '../src/options.js';
 import { rawRequest } from './helpers/client.js';
 import { recordErrors } from './helpers/record-errors.js';
 import { request } from './helpers/requests.js';
@@ -159,6 +161,43 @@ describe.each(['express 5', 'node:http'] as const)('a function of a user, in %s,
     const { port } = await gateway(framework, ...make(given, url), record);
     expect((await rawRequest(port, asked)).status).toBe(500);
     expect(errors).toEqual([own]);
+  });
+});
+
+/** What has a function of the user's decide whether a request may pass. */
+const guards: [name: string, piece: (given: Given) => Handler][] = [
+  ['a policy', (given) => authorize(given)],
+  ['whom a limit leaves alone', (given) => rateLimiter({ skip: given })],
+  ['a limit', (given) => rateLimiter({ limit: given })],
+  ['the words of a refusal', (given) => rateLimiter({ limit: 0, message: given })],
+  ['the answer to a refusal', (given) => rateLimiter({ limit: 0, handler: given })],
+];
+
+describe.each([0, '', false, 'route', 'router', undefined, null])('%p, thrown', (thrown) => {
+  const given = (): never => {
+    throw thrown;
+  };
+
+  /** Express and Connect would take it for success. */
+  async function refuses(...pieces: Middleware[]): Promise<void> {
+    const { errors, record } = recordErrors();
+    const { port } = await gateway('express 5', ...pieces, record);
+    expect((await rawRequest(port, asked)).status).toBe(500);
+    expect(errors.map(({ message }) => message)).toEqual([`${inspect(thrown)} was thrown`]);
+  }
+
+  it.each(askers.slice(0, -2))('by %s, is an error like any other', async (_, make) => {
+    const { url } = await serve((_req, res) => res.end());
+    await refuses(...make(given, url));
+  });
+
+  it.each(guards)('or rejected with, by %s, lets nobody pass', async (_, guard) => {
+    const { url } = await serve((_req, res) => res.end());
+    await refuses(guard(given), proxyPass(url));
+    await refuses(
+      guard(async () => given()),
+      proxyPass(url),
+    );
   });
 });
 

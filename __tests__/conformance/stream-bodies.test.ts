@@ -200,20 +200,6 @@ it('listeners of a streamed answer find themselves in the context of its request
   for (const line of heard) expect(line).toMatch(/ (\/\w+) \1$/);
 });
 
-it.each([undefined, null])('%p, thrown, is an error like any other', async (nothing) => {
-  const seen: unknown[] = [];
-  const record = (error: unknown, _req: unknown, res: ServerResponse, _next: unknown) => {
-    seen.push(error);
-    res.writeHead(500).end();
-  };
-  const target = () => {
-    throw nothing;
-  };
-  const { port } = await gateway('express 5', proxyPass(target), record);
-  expect((await rawRequest(port, GET)).status).toBe(500);
-  expect(seen).toEqual([new Error(`${nothing} was thrown`)]);
-});
-
 it('a Trailer field of earlier middleware goes where the length is known', async () => {
   const upstream = await rawUpstream(SIX);
   const trailer = (_req: IncomingMessage, res: ServerResponse, next: () => void) => {

@@ -229,14 +229,16 @@ export class Exchange {
     this.#route ??= routeOf(this.req);
   }
 
-  /** Registers a wrapper round the upstream call. The first registered is the outermost. */
+  /** Registers a wrapper round the upstream call, once. The first registered is the outermost. */
   around(wrapper: Around): void {
+    if (this.#wrappers.includes(wrapper)) return;
     if (this.#innermost === 0) this.#wrappers.push(wrapper);
     else this.#wrappers.splice(-this.#innermost, 0, wrapper);
   }
 
   /** Registers a wrapper round every single try: inside all those of `around()`, wherever its piece stands. */
   aroundEach(wrapper: Around): void {
+    if (this.#wrappers.includes(wrapper)) return;
     this.#wrappers.push(wrapper);
     this.#innermost += 1;
   }

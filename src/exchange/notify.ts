@@ -1,3 +1,4 @@
+import { warnOfThrown } from '../warnings.js';
 import type { Exchange } from './exchange.js';
 
 /** A listener that throws, or rejects, must not take the request, let alone the process, with it. */
@@ -11,10 +12,5 @@ export function notify(listener: (exchange: Exchange) => unknown, exchange: Exch
 }
 
 function warn(error: unknown): void {
-  const detail = String(error instanceof Error ? error.stack : error);
-  process.emitWarning('A listener of exchange.onOutcome() threw', {
-    type: 'HeadraceWarning',
-    code: 'HEADRACE_LISTENER',
-    detail,
-  });
+  warnOfThrown('A listener of exchange.onOutcome() threw', error);
 }

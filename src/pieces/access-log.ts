@@ -7,6 +7,7 @@ import { type Exchange, exchangeOf, type Handler } from '../exchange/exchange.js
 import { redactor, SECRET_PARAMETERS } from '../exchange/redact.js';
 import { type RequestTrusts, type Trust, trustFor } from '../exchange/trust.js';
 import { callable, inspect, known, oneOf } from '../options.js';
+import { warnOfThrown } from '../warnings.js';
 
 /** How long after a warning of a logger that throws the next one comes at the soonest. */
 const WARNING_WINDOW_MS = 10_000;
@@ -162,11 +163,6 @@ function warner(now: () => number): (error: unknown) => void {
     const time = now();
     if (time - warnedAt < WARNING_WINDOW_MS) return;
     warnedAt = time;
-    const detail = String(error instanceof Error ? error.stack : error);
-    process.emitWarning('The logger of accessLog() threw', {
-      type: 'HeadraceWarning',
-      code: 'HEADRACE_ACCESS_LOG',
-      detail,
-    });
+    warnOfThrown('The logger of accessLog() threw', error, 'HEADRACE_ACCESS_LOG');
   };
 }

@@ -17,6 +17,7 @@ import {
   type RateLimitStore,
 } from '../upstreams/rate-limit.js';
 import { checkRateLimit, claimStore } from '../upstreams/rate-limit-checks.js';
+import { warnOfThrown } from '../warnings.js';
 
 /** Options for {@link rateLimiter}: those of express-rate-limit, and one of our own. */
 export interface RateLimiterOptions {
@@ -168,9 +169,10 @@ export function rateLimiter(options: RateLimiterOptions = {}): RateLimiter {
   const handler: Handler = function rateLimiterMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
     lendAppend(res);
-    void limiter(req as Request, res as Response, (error?: unknown) => {
-      if (error === undefined) next?.();
-      else fail(exchange, error, next);
+    // What it has caught comes as an argument, even where that is `undefined`.
+    void limiter(req as Request, res as Response, (...caught: unknown[]) => {
+      if (caught.length === 0) next?.();
+      else fail(exchange, caught[0], next);
     });
   };
   return Object.assign(handler, {
@@ -199,7 +201,12 @@ function limiterOf(settings: Settings, store: PromptStore): ReturnType<typeof ra
   const tell = (level: 'error' | 'warn') => (error: unknown, message?: string) => {
     if (!made) throw new TypeError(`rateLimiter: ${messageOf(error)}`, { cause: error });
     if (log.enabled) log('rateLimiter: %s %O', message ?? '', error);
-    settings.logger?.[level](error, message);
+    try {
+      const told: unknown = settings.logger?.[level](error, message);
+      if (told instanceof Promise) told.catch(warn);
+    } catch (thrown) {
+      warn(thrown);
+    }
   };
   const options = {
     ...rest,
@@ -216,6 +223,10 @@ function limiterOf(settings: Settings, store: PromptStore): ReturnType<typeof ra
   const limiter = rateLimit(options as Partial<Options>);
   made = true;
   return limiter;
+}
+
+function warn(thrown: unknown): void {
+  warnOfThrown('The logger of rateLimiter() threw', thrown);
 }
 
 function messageOf(error: unknown): string {

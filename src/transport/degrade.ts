@@ -5,6 +5,7 @@ import { isUpstream } from '../exchange/is-upstream.js';
 import { UpstreamResponse } from '../exchange/upstream-response.js';
 import { inspect } from '../options.js';
 import type { Upstream } from '../upstreams/upstream.js';
+import { warnOfThrown } from '../warnings.js';
 import { log } from './log.js';
 
 /** What an exchange can go on with after an error. */
@@ -57,12 +58,7 @@ async function ask(
     if ('pick' in instead) return instead.pick(exchange);
     return isUpstream(instead) || 'relayTo' in instead ? instead : new UpstreamResponse(instead);
   } catch (cause) {
-    const detail = String(cause instanceof Error ? cause.stack : cause);
-    process.emitWarning('A fallback threw', {
-      type: 'HeadraceWarning',
-      code: 'HEADRACE_FALLBACK',
-      detail,
-    });
+    warnOfThrown('A fallback threw', cause, 'HEADRACE_FALLBACK');
     return undefined;
   }
 }

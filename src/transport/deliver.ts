@@ -3,6 +3,7 @@ import { distrustBehind } from '../exchange/distrust.js';
 import { isProxyError, ModifyResponseError } from '../exchange/errors.js';
 import type { Exchange, Next } from '../exchange/exchange.js';
 import { NoBody, type UpstreamResponse } from '../exchange/upstream-response.js';
+import { inspect } from '../options.js';
 import { sendAnswer, setErrorFields } from './answer.js';
 import { breakOff } from './break-off.js';
 import { degrade } from './degrade.js';
@@ -88,8 +89,7 @@ export function fail(
   const { res } = exchange;
   exchange.watch();
   if (!exchange.open) return;
-  // Express and Connect take these for success, and would go on with the next route.
-  if (error === undefined || error === null) error = new Error(`${error} was thrown`);
+  if (passesForSuccess(error)) error = new Error(`${inspect(error)} was thrown`, { cause: error });
   if (log.enabled) log('%s %s failed: %O', exchange.method, exchange.path, error);
   const known = isProxyError(error) ? error : undefined;
   if (known?.code === 'ERR_PROXY_CLIENT_CLOSED') return;
@@ -103,6 +103,11 @@ export function fail(
     resume,
     giveUp: () => refuse(exchange, error, next),
   });
+}
+
+/** What Express and Connect do not take for an error: they would go on with what comes next, or the next route. */
+function passesForSuccess(error: unknown): boolean {
+  return !error || error === 'route' || error === 'router';
 }
 
 function refuse(exchange: Exchange, error: unknown, next: Next | undefined): void {

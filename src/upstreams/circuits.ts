@@ -1,3 +1,4 @@
+import { warnOfThrown } from '../warnings.js';
 import type { CircuitCounts } from './breaker-metrics.js';
 import {
   Circuit,
@@ -159,9 +160,5 @@ function tell(listener: CircuitListener, change: CircuitChange): void {
 }
 
 function warn(error: unknown): void {
-  process.emitWarning('circuitBreaker: onStateChange threw', {
-    type: 'HeadraceWarning',
-    code: 'HEADRACE_LISTENER',
-    detail: String(error instanceof Error ? error.stack : error),
-  });
+  warnOfThrown('circuitBreaker: onStateChange threw', error);
 }

@@ -1,6 +1,7 @@
 import { isProxyError, type ProxyError } from '../exchange/errors.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
 import { inspect } from '../options.js';
+import { warnOfThrown } from '../warnings.js';
 
 /** What came of a call: the head of a response, or the error in place of one. Both have a `status`. */
 export type CallResult = UpstreamResponse | ProxyError;
@@ -55,9 +56,5 @@ export class Judge {
 
 /** An `isFailure` that throws must not keep the response from the client, nor a probe in its place. */
 function warn(error: unknown): void {
-  process.emitWarning('circuitBreaker: isFailure has failed', {
-    type: 'HeadraceWarning',
-    code: 'HEADRACE_LISTENER',
-    detail: String(error instanceof Error ? error.stack : error),
-  });
+  warnOfThrown('circuitBreaker: isFailure has failed', error);
 }

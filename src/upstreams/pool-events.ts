@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import { warnOfThrown } from '../warnings.js';
 import type { PoolListener, UpstreamPoolEvents } from './pool-options.js';
 
 /** The listeners of a pool. One that throws must not pass for a source that fails, or take the process with it. */
@@ -22,12 +23,7 @@ export class PoolEvents {
     try {
       this.#emitter.emit(event, ...args);
     } catch (error) {
-      const detail = String(error instanceof Error ? error.stack : error);
-      process.emitWarning(`A listener of pool.on('${event}') threw`, {
-        type: 'HeadraceWarning',
-        code: 'HEADRACE_LISTENER',
-        detail,
-      });
+      warnOfThrown(`A listener of pool.on('${event}') threw`, error);
     }
   }
 }
