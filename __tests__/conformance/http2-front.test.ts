@@ -4,6 +4,7 @@ import {
   type ClientHttp2Session,
   constants,
   createSecureServer,
+  createServer,
   type Http2SecureServer,
 } from 'node:http2';
 import { Agent, request as httpsRequest } from 'node:https';
@@ -21,7 +22,7 @@ import {
   rewriteRedirects,
 } from 'headrace';
 import { type Authority, authority, type Certificate } from '../helpers/certificates.js';
-import { http2Answer, http2Ask, http2Client } from '../helpers/http2.js';
+import { frameUpload, http2Answer, http2Ask, http2Client } from '../helpers/http2.js';
 import { onlyRequest, requestsOf } from '../helpers/requests.js';
 import { closeAfter, listen, type Middleware, OK, rawUpstream, serve } from '../helpers/servers.js';
 import { eventually, settled } from '../helpers/settled.js';
@@ -381,4 +382,19 @@ describe('pieces behind an HTTP/2 front', () => {
     await http2Ask(session, headers, '{ "a": 1 }');
     expect(onlyRequest(upstream).body).toBe('{"a":1}');
   });
+});
+
+describe('an upload over HTTP/2 whose stream is reset', () => {
+  it.each([constants.NGHTTP2_NO_ERROR, NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR])(
+    'has not come to its end for the upstream: code %i',
+    async (code) => {
+      const upstream = await rawUpstream(() => undefined);
+      const server = createServer(pass(upstream.url) as never);
+      const client = await frameUpload(await listen(server), 'the first half');
+      await eventually('the upload', () => upstream.received().includes('the first half'));
+      client.reset(1, code);
+      await eventually('its end', () => upstream.sockets[0]?.destroyed === true);
+      expect(upstream.received()).not.toContain('\r\n0\r\n');
+    },
+  );
 });

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { createServer, type Socket } from 'node:net';
-import { Readable } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import { text as textOf } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
@@ -12,12 +12,15 @@ import express from 'express';
 import {
   attach,
   BadRequestError,
+  exchangeOf,
   forwardedFor,
   type Handler,
+  loadBalancer,
   proxyErrors,
   proxyPass,
 } from 'headrace';
 import { parseResponses, type RawClient, rawClient, rawRequest } from '../helpers/client.js';
+import { recordErrors } from '../helpers/record-errors.js';
 import { chunkedUpload, onlyRequest, request, requestsOf, upload } from '../helpers/requests.js';
 import {
   appOf,
@@ -379,6 +382,128 @@ describe.each(frameworks)('an early answer under %s', (framework) => {
     const text = await client.until((text) => parseResponses(text).length === 2);
 
     expect(parseResponses(text).map(({ status }) => status)).toEqual([401, 200]);
+  });
+});
+
+describe('an upload that other middleware listens to', () => {
+  /** Whoever listens to `req` has it flow from the next turn on. */
+  const taps: [string, (req: IncomingMessage) => void][] = [
+    ['counts', (req) => void req.on('data', () => {})],
+    ['pipes it elsewhere', (req) => void req.pipe(new PassThrough()).resume()],
+  ];
+  const tapping =
+    (tap: (req: IncomingMessage) => void): Middleware =>
+    (req, _res, next) => {
+      tap(req);
+      next();
+    };
+
+  it.each(taps)('and %s is sent as a whole', async (_what, tap) => {
+    const upstream = await rawUpstream();
+    const { port } = await gateway('express 5', tapping(tap), proxyPass(upstream.url));
+    const text = 'some text, '.repeat(5_000);
+    const halves = [text.slice(0, text.length / 2), text.slice(text.length / 2)] as const;
+    const framed = (half: string) => `${half.length.toString(16)}\r\n${half}\r\n`;
+
+    for (const round of ['cold', 'warm']) {
+      await rawRequest(port, upload(`POST /whole-${round}`, [], text));
+      await rawRequest(port, upload(`POST /short-${round}`, [], 'short'));
+      await rawRequest(port, chunkedUpload(`POST /chunked-${round}`, [], text));
+      const declared = await rawClient(
+        port,
+        upload('POST /halves', [], text).slice(0, -halves[1].length),
+      );
+      await delay(20);
+      declared.write(halves[1]);
+      await declared.until((answer) => parseResponses(answer).length === 1);
+      const head = request('POST /halves-chunked', ['Transfer-Encoding: chunked']);
+      const chunked = await rawClient(port, head + framed(halves[0]));
+      await delay(20);
+      chunked.write(`${framed(halves[1])}0\r\n\r\n`);
+      await chunked.until((answer) => parseResponses(answer).length === 1);
+    }
+    const bodies = requestsOf(upstream).map(({ body }) => body);
+    const each = [text, 'short', text, text, text];
+    expect(bodies.map(({ length }) => length)).toEqual(
+      [...each, ...each].map(({ length }) => length),
+    );
+    expect(bodies).toEqual([...each, ...each]);
+  });
+
+  it('is refused where some of it is read by others after all', async () => {
+    const upstream = await rawUpstream();
+    const reads: Middleware = (req, _res, next) => {
+      req.on('readable', () => req.read());
+      next();
+    };
+    const { errors, record } = recordErrors();
+    const { port } = await gateway('express 5', reads, proxyPass(upstream.url), record);
+    const client = await rawClient(port, request('POST /', ['Transfer-Encoding: chunked']));
+    client.write('5\r\nhello\r\n');
+    await delay(30);
+    client.write('0\r\n\r\n');
+    await client.until((text) => parseResponses(text).length === 1);
+    expect(errors.map(({ code }) => code)).toEqual(['ERR_PROXY_BODY_CONSUMED']);
+  });
+});
+
+describe('an upload of which nothing but the head has come', () => {
+  const headOnly = request('POST /', ['Content-Length: 5']);
+
+  it('takes no connection, from anybody', async () => {
+    const upstream = await rawUpstream();
+    const { port } = await gateway('express 5', proxyPass(upstream.url, { connections: 1 }));
+    const silent = await Promise.all([1, 2, 3].map(() => rawClient(port, headOnly)));
+    expect((await rawRequest(port, request('GET /'))).status).toBe(200);
+    for (const client of silent) client.write('hello');
+    for (const client of silent) await client.until((text) => parseResponses(text).length === 1);
+    expect(requestsOf(upstream).map(({ body }) => body)).toEqual(['', 'hello', 'hello', 'hello']);
+  });
+
+  it('does not fail with an idle connection that the upstream closes meanwhile', async () => {
+    const upstream = await rawUpstream();
+    const { port } = await gateway('express 5', proxyPass(upstream.url));
+    await rawRequest(port, request('GET /'));
+    const client = await rawClient(port, headOnly);
+    await delay(20);
+    upstream.sockets[0]?.end();
+    await eventually('its end', () => upstream.sockets[0]?.closed === true);
+    client.write('hello');
+    const text = await client.until((answer) => parseResponses(answer).length === 1);
+    expect(parseResponses(text)[0]?.status).toBe(200);
+  });
+
+  it('is 408 when nothing comes for as long as a body may stand still, and nobody else is blamed', async () => {
+    const upstream = await rawUpstream();
+    const balancer = loadBalancer({ upstreams: [upstream.url] });
+    const pass = proxyPass({ bodyTimeoutMs: 50 });
+    const { port } = await gateway('express 5', balancer, pass, proxyErrors());
+    expect((await rawRequest(port, headOnly)).status).toBe(408);
+    const [one] = balancer.upstreams.upstreams;
+    expect([one?.failures.size, one?.requests, one?.inFlight, upstream.sockets.length]).toEqual([
+      0, 0, 0, 0,
+    ]);
+  });
+
+  it('is over when its client leaves, or somebody else answers', async () => {
+    const upstream = await rawUpstream();
+    const outcomes: unknown[] = [];
+    const answering: Middleware = (req, res, next) => {
+      exchangeOf(req, res).onOutcome(({ outcome }) => outcomes.push(outcome?.type));
+      if (req.url === '/late') setTimeout(() => res.end('late'), 20);
+      next();
+    };
+    const { port } = await gateway('express 5', answering, proxyPass(upstream.url));
+    const leaving = await rawClient(port, headOnly);
+    await delay(20);
+    leaving.socket.destroy();
+    await eventually('the outcome', () => outcomes.length === 1);
+    const answered = await rawClient(port, request('POST /late', ['Content-Length: 5']));
+    await answered.until((text) => text.endsWith('late'));
+    answered.write(`hello${request('GET /')}`);
+    await answered.until((text) => parseResponses(text).length === 2);
+    expect(outcomes).toEqual(['client-closed', 'completed', 'completed']);
+    expect(requestsOf(upstream).map(({ method }) => method)).toEqual(['GET']);
   });
 });
 

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
@@ -12,7 +13,7 @@ import {
   type ServerHttp2Session,
   type ServerHttp2Stream,
 } from 'node:http2';
-import { createServer as createNetServer, type Socket } from 'node:net';
+import { connect as connectSocket, createServer as createNetServer, type Socket } from 'node:net';
 import { closeAfter, listen } from './servers.js';
 
 /** What an HTTP/2 server answers a stream. */
@@ -200,6 +201,26 @@ function frameConnection(socket: Socket): FrameConnection {
     goaway: (last, code = constants.NGHTTP2_NO_ERROR) =>
       send(FRAME.goaway, 0, 0, Buffer.concat([word(last), word(code)])),
   };
+}
+
+/** `POST http://a/`, as HPACK has it. */
+const POST_HEAD = Buffer.from([0x83, 0x86, 0x84, 0x41, 1, 0x61]);
+
+/**
+ * A client of HTTP/2 that has begun an upload, and sends just the frames it is told to: Node's own ends
+ * an upload before it resets its stream.
+ */
+export async function frameUpload(port: number, text: string): Promise<FrameConnection> {
+  const socket = connectSocket(port, '127.0.0.1');
+  closeAfter(() => socket.destroy());
+  socket.on('error', () => {});
+  await once(socket, 'connect');
+  socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+  socket.write(frame(FRAME.settings, 0, 0));
+  socket.write(frame(FRAME.headers, END_HEADERS, 1, POST_HEAD));
+  const connection = frameConnection(socket);
+  connection.data(1, text);
+  return connection;
 }
 
 function frame(type: number, flags: number, id: number, payload: Buffer = Buffer.alloc(0)): Buffer {

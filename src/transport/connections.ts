@@ -42,6 +42,8 @@ export interface Line {
 
 /** The connections to one upstream, made with one set of settings. */
 export interface Connections {
+  /** Whether the head of an upload leaves, or may leave, before any of its body. */
+  readonly sendsHeadsAlone: boolean;
   /** Sends over any connection, an idle one first. */
   dispatch(options: SendOptions, handler: Dispatcher.DispatchHandler): void;
   /** Sends over a connection that nobody has used before. */
@@ -72,6 +74,7 @@ function ownConnections(upstream: Upstream, settings: ConnectionSettings): Conne
 }
 
 class OwnConnections implements Connections {
+  readonly sendsHeadsAlone = false;
   readonly #upstream: Upstream;
   readonly #settings: ConnectionSettings;
   readonly #connect: buildConnector.connector;
@@ -203,5 +206,5 @@ function borrowed(dispatcher: AnyDispatcher): Connections {
   const dispatch = (options: SendOptions, handler: Dispatcher.DispatchHandler): void => {
     dispatcher.dispatch(options, handler);
   };
-  return { dispatch, dispatchFresh: dispatch, close: async () => {} };
+  return { sendsHeadsAlone: true, dispatch, dispatchFresh: dispatch, close: async () => {} };
 }

@@ -35,6 +35,10 @@ export class Http2Connections implements Connections, SessionOwner {
     this.#http1 = http1;
   }
 
+  get sendsHeadsAlone(): boolean {
+    return !this.#choseHttp1;
+  }
+
   dispatch(options: SendOptions, handler: Dispatcher.DispatchHandler): void {
     if (this.#choseHttp1 || options.upgrade) return this.#http1.dispatch(options, handler);
     const request = new Http2Request(

@@ -1,6 +1,12 @@
 import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
-import { BodyTimeoutError, BodyTooLargeError, ClientClosedError } from '../exchange/errors.js';
+import { isHttp2 } from '../exchange/answers.js';
+import {
+  BodyConsumedError,
+  BodyTimeoutError,
+  BodyTooLargeError,
+  ClientClosedError,
+} from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { TransportSettings } from './settings.js';
@@ -21,8 +27,12 @@ export class RequestBody extends Readable {
   readonly #onListener = (event: string): void => this.#share(event);
   readonly #onEnd = (): void => this.#end();
   readonly #onLost = (): void => this.#lose();
+  /** Whether all of it was there when it was made, so that nothing of it may go by before it is read. */
+  readonly #wasUnread: boolean;
   #length = 0;
   #begun = false;
+  /** Whether an earlier try has read all of it. */
+  #isWhole = false;
   #timer: NodeJS.Timeout | undefined = undefined;
 
   constructor(exchange: Exchange, upstream: Upstream, settings: TransportSettings) {
@@ -31,28 +41,44 @@ export class RequestBody extends Readable {
     this.#exchange = exchange;
     this.#req = exchange.req;
     this.#settings = settings;
+    this.#wasUnread = !exchange.req.readableDidRead;
     // Whoever reads hears of errors as well; nobody may be reading yet when the client leaves.
     this.on('error', ignore);
+    // Where somebody else listens, it comes now, and not when the upstream is ready for it.
+    if (this.#req.listenerCount('data') > 0) this.#begin();
   }
 
   override _read(): void {
-    if (!this.#begun) {
-      this.#begun = true;
-      this.#sendKept();
-      if (this.#exchange.upload?.ended) {
-        this.push(null);
-        return;
-      }
-      this.#isOurs = isUnseen(this.#req);
-      this.#req.on('data', this.#onData);
-      this.#req.on('newListener', this.#onListener);
-      this.#req.on('end', this.#onEnd);
-      this.#req.on('error', this.#onLost);
-      this.#req.on('close', this.#onLost);
-      if (this.#req.destroyed) this.#lose();
-    }
+    this.#begin();
+    if (this.#isWhole || this.destroyed) return;
     this.#wait();
     this.#req.resume();
+  }
+
+  /** Begins to listen to the client. */
+  #begin(): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    if (this.#wasUnread && this.#req.readableDidRead) {
+      this.destroy(
+        new BodyConsumedError('The request body was read while proxyPass() was to send it'),
+      );
+      return;
+    }
+    this.#sendKept();
+    if (this.#exchange.upload?.ended) {
+      this.#isWhole = true;
+      this.push(null);
+      return;
+    }
+    this.#isOurs = isUnseen(this.#req);
+    this.#req.on('data', this.#onData);
+    this.#req.on('newListener', this.#onListener);
+    this.#req.on('end', this.#onEnd);
+    this.#req.on('error', this.#onLost);
+    this.#req.on('close', this.#onLost);
+    if (this.#req.readableEnded) this.#end();
+    else if (this.#req.destroyed) this.#lose();
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
@@ -110,6 +136,11 @@ export class RequestBody extends Readable {
   }
 
   #end(): void {
+    // To Node, an upload over HTTP/2 has ended when its stream is reset.
+    if (isHttp2(this.#req) && this.#req.stream.aborted) {
+      this.destroy(new ClientClosedError());
+      return;
+    }
     if (this.#exchange.upload !== undefined) this.#exchange.upload.ended = true;
     this.push(null);
   }

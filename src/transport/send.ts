@@ -6,7 +6,9 @@ import { lent, type UpstreamResponse } from '../exchange/upstream-response.js';
 import { inspect } from '../options.js';
 import { connectionsTo } from './connections.js';
 import { outgoingRequest } from './request.js';
+import { RequestBody } from './request-body.js';
 import type { TransportSettings } from './settings.js';
+import { isToCome, UploadStart } from './upload-start.js';
 import { mayComeWhole } from './whole-upload.js';
 import { WireResponse } from './wire-response.js';
 
@@ -55,9 +57,11 @@ function checked(response: unknown): UpstreamResponse {
 function sendOnce(exchange: Exchange, settings: TransportSettings): Promise<UpstreamResponse> {
   return new Promise((resolve, reject) => {
     // What came in one packet with its head is there in a moment, and cheaper to send then.
-    if (mayComeWhole(exchange.req))
+    if (mayComeWhole(exchange.req)) {
+      // To whoever listens already, it would go by until then.
+      if (exchange.req.readableFlowing) exchange.req.pause();
       process.nextTick(begin, exchange, settings, { resolve, reject });
-    else begin(exchange, settings, { resolve, reject });
+    } else begin(exchange, settings, { resolve, reject });
   });
 }
 
@@ -86,7 +90,11 @@ function begin(exchange: Exchange, settings: TransportSettings, settling: Settli
     const connections = connectionsTo(upstream, upstream.settings ?? settings.connection);
     const { resolve, reject } = settling;
     const one = { exchange, request, connections, settings, resolve, reject, again: false };
-    new WireResponse(one).dispatch();
+    const isStream = request.body instanceof RequestBody;
+    if (isStream && isToCome(exchange.req) && !connections.sendsHeadsAlone) {
+      const go = (): void => new WireResponse(one).dispatch();
+      new UploadStart(exchange, settings.bodyTimeoutMs, go, reject);
+    } else new WireResponse(one).dispatch();
   } catch (error) {
     // Before whoever waits hears of it, the parser may have come to the next request.
     distrustBehind(error, exchange.req);
