@@ -1,15 +1,20 @@
 import { once } from 'node:events';
+import type { RequestListener, Server } from 'node:http';
 import { createServer, type Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
 import compression from 'compression';
 import {
+  attach,
+  concurrencyLimit,
   type Exchange,
   exchangeOf,
+  loadBalancer,
   modifyResponse,
   type ProxyPassOptions,
   proxyPass,
   sendResponse,
+  UpstreamPool,
 } from 'headrace';
 import { blackHole } from '../helpers/black-hole.js';
 import { type RawClient, rawClient, rawRequest } from '../helpers/client.js';
@@ -22,6 +27,7 @@ import {
   listen,
   type Middleware,
   OK,
+  type RawUpstream,
   rawUpstream,
 } from '../helpers/servers.js';
 import { eventually, settled } from '../helpers/settled.js';
@@ -35,6 +41,7 @@ const OK_HEAD = 'HTTP/1.1 200 OK\r\n';
 
 /** The exchanges of a gateway as they begin, and what went to its error middleware. */
 interface Watched {
+  readonly server: Server;
   readonly port: number;
   readonly exchanges: Exchange[];
   readonly errors: unknown[];
@@ -43,7 +50,7 @@ interface Watched {
 async function watched(framework: Framework, ...middleware: Middleware[]): Promise<Watched> {
   const exchanges: Exchange[] = [];
   const { errors, record } = recordErrors();
-  const { port } = await gateway(
+  const { server, port } = await gateway(
     framework,
     (req, res, next) => {
       exchanges.push(exchangeOf(req, res));
@@ -52,7 +59,7 @@ async function watched(framework: Framework, ...middleware: Middleware[]): Promi
     ...middleware,
     record,
   );
-  return { port, exchanges, errors };
+  return { server, port, exchanges, errors };
 }
 
 /** An upstream that answers at the first bytes of a request. */
@@ -334,3 +341,47 @@ describe('a client that leaves', () => {
     expect([...waiting.errors, ...downloading.errors]).toEqual([]);
   });
 });
+
+describe.each(frameworks)(
+  'a client of %s that sends several requests at once and leaves',
+  (framework) => {
+    const SLOW = 'GET /slow HTTP/1.1\r\nHost: gateway\r\n\r\n';
+
+    /** Five pipelined requests reach the upstream, then their client is gone. */
+    async function leaveFive(gone: Watched, upstream: RawUpstream): Promise<void> {
+      const client = await rawClient(gone.port, SLOW.repeat(5));
+      await eventually('the calls', () => upstream.received().match(/\/slow/g)?.length === 5);
+      client.socket.destroy();
+    }
+
+    const slow = (): Promise<RawUpstream> =>
+      rawUpstream((bytes) => (bytes.startsWith('GET /slow') ? undefined : OK));
+
+    it.each([
+      ['by itself', false],
+      ['behind attach()', true],
+    ])('ends all of them and gives back what they held, %s', async (_, isAttached) => {
+      const upstream = await slow();
+      const pool = new UpstreamPool([upstream.url]);
+      const limit = concurrencyLimit({ limit: 5 });
+      const middleware = [loadBalancer({ upstreams: pool }), limit, proxyPass()];
+      const gone = await watched(framework, ...middleware);
+      if (isAttached) {
+        const [app] = gone.server.listeners('request');
+        attach(gone.server, app as RequestListener);
+      }
+      await leaveFive(gone, upstream);
+
+      await eventually('the outcomes', () => gone.exchanges.every(({ outcome }) => outcome));
+      expect(gone.exchanges.map(({ outcome }) => String(outcome))).toEqual(
+        Array(5).fill('client-closed'),
+      );
+      await eventually('the ends of the calls', () =>
+        upstream.sockets.every(({ destroyed }) => destroyed),
+      );
+      expect(pool.upstreams[0]?.inFlight).toBe(0);
+      expect(gone.errors).toEqual([]);
+      expect((await rawRequest(gone.port, NEXT)).body).toBe('ok');
+    });
+  },
+);

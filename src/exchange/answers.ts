@@ -10,11 +10,13 @@ export function isHttp2<T extends IncomingMessage | ServerResponse>(
 
 /**
  * Whether nothing reaches the client any more. Answers do not say so at once: in HTTP/2 their streams do, and
- * in HTTP/1 their sockets, which close a turn of the event loop after they have been destroyed.
+ * in HTTP/1 their sockets, which close a turn of the event loop after they have been destroyed. An answer that
+ * waits behind another one has none of its own yet.
  */
 export function isGone(res: ServerResponse): boolean {
   if (res.destroyed || res.closed) return true;
-  return isHttp2(res) ? res.stream.destroyed : res.socket?.destroyed === true;
+  if (isHttp2(res)) return res.stream.destroyed;
+  return (res.socket === null ? res.req.socket : res.socket)?.destroyed === true;
 }
 
 /** Whether the client has got all of an answer. HTTP/2 calls one finished that was reset as well. */

@@ -15,6 +15,7 @@ import { logLine } from './log-line.js';
 import { notify } from './notify.js';
 import { originForm } from './origin-form.js';
 import { Outcome, type OutcomeType } from './outcome.js';
+import { closeWithConnection } from './queued-answers.js';
 import { routeOf } from './route.js';
 import type { UpstreamResponse } from './upstream-response.js';
 
@@ -397,8 +398,12 @@ export class Exchange {
   watch(): void {
     if (this.#watched) return;
     this.#watched = true;
-    if (isGone(this.res)) onAnswerClosed.call(this.res);
-    else this.res.on('close', onAnswerClosed);
+    if (isGone(this.res)) {
+      onAnswerClosed.call(this.res);
+    } else {
+      this.res.on('close', onAnswerClosed);
+      closeWithConnection(this.res);
+    }
   }
 
   /** The exchange as a log line has it. */

@@ -1,0 +1,37 @@
+import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { isHttp2 } from './answers.js';
+
+/** The answers on each connection that wait for those to earlier requests of a pipeline. */
+const queues = new WeakMap<Socket, Set<ServerResponse>>();
+
+/**
+ * Has an answer close with its connection while it waits behind another one: Node tells only the answer
+ * that has the socket, and those behind it would never end. Costs nothing for an answer that has it already.
+ */
+export function closeWithConnection(res: ServerResponse): void {
+  if (isHttp2(res) || res.socket !== null) return;
+  const { socket } = res.req;
+  let queue = queues.get(socket);
+  if (queue === undefined) {
+    queue = new Set();
+    queues.set(socket, queue);
+    socket.once('close', closeQueued);
+  }
+  queue.add(res);
+  res.once('close', leaveQueue);
+}
+
+function closeQueued(this: Socket): void {
+  for (const res of queues.get(this) ?? []) {
+    // Node itself tells those whose turn has come since, and those that have just been written.
+    if (res.socket !== null || res.writableFinished) continue;
+    res.destroyed = true;
+    res.emit('close');
+  }
+}
+
+/** A connection may live for days: it keeps nothing of what it has answered. */
+function leaveQueue(this: ServerResponse): void {
+  queues.get(this.req.socket)?.delete(this);
+}
