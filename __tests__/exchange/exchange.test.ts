@@ -17,6 +17,7 @@ import request from 'supertest';
 import { rawClient } from '../helpers/client.js';
 import { get, received, receiver } from '../helpers/inbound.js';
 import { closeAfter, rawUpstream, serve } from '../helpers/servers.js';
+import { eventually } from '../helpers/settled.js';
 
 /** An exchange of its own, for the parts that need no pipeline. */
 async function exchange(...lines: string[]): Promise<Exchange> {
@@ -40,6 +41,61 @@ describe('exchangeOf', () => {
     Object.assign(other.res, { locals: { user: 'me' } });
     exchangeOf(other.req, other.res);
     expect(other.res).toHaveProperty('locals.user', 'me');
+  });
+
+  it('outlives res.locals, and is there again behind the next piece', async () => {
+    const upstream = await rawUpstream();
+    const seen: unknown[] = [];
+    const app = express();
+    app.use((req, res, next) => {
+      exchangeOf(req, res).headers.set('X-User', 'ada').delete('Cookie');
+      exchangeOf(req, res).onOutcome(({ outcome }) => seen.push(`${outcome}`));
+      next();
+    });
+    app.use((_req, res, next) => {
+      res.locals = { title: 'mine' } as never;
+      next();
+    });
+    app.use(stripHopHeaders(), (req, res, next) => {
+      seen.push(res.locals.proxy === exchangeOf(req, res), res.locals.title);
+      next();
+    });
+    app.use((_req, res, next) => {
+      res.locals = {} as never;
+      next();
+    });
+    const pass = proxyPass(upstream.url);
+    closeAfter(() => pass.close());
+    app.use(pass);
+    await request(app).get('/').set('X-User', 'mallory').set('Cookie', 'a=1').expect(200);
+    expect(upstream.received()).toMatch(/X-User: ada/);
+    expect(upstream.received()).not.toMatch(/mallory|cookie/i);
+    await eventually('the outcome', () => seen.length === 3);
+    expect(seen).toEqual([true, 'mine', 'completed']);
+  });
+
+  it('is the same for two copies of the package in one process', async () => {
+    const { req, res } = await received();
+    const own = exchangeOf(req, res);
+    let another: typeof exchangeOf | undefined;
+    jest.isolateModules(() => {
+      ({ exchangeOf: another } = jest.requireActual<{ exchangeOf: typeof exchangeOf }>(
+        '../../src/exchange/exchange.js',
+      ));
+    });
+    expect(another).not.toBe(exchangeOf);
+    expect(another?.(req, res)).toBe(own);
+    Object.assign(res, { locals: {} });
+    expect(another?.(req, res)).toBe(own);
+  });
+
+  it("is each request's own where the app has one res.locals for all", async () => {
+    const locals = {};
+    const [one, other] = [await received(), await received()];
+    for (const { res } of [one, other]) Object.assign(res, { locals });
+    const first = exchangeOf(one.req, one.res);
+    expect(exchangeOf(other.req, other.res)).not.toBe(first);
+    expect(exchangeOf(one.req, one.res)).toBe(first);
   });
 
   it('is res.locals.proxy in Express, printed by a handler', async () => {

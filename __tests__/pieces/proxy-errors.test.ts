@@ -3,6 +3,7 @@ import type { ErrorRequestHandler, RequestHandler } from 'express';
 import {
   BadRequestError,
   ConnectError,
+  exchangeOf,
   OverloadedError,
   ProxyError,
   type ProxyErrorsOptions,
@@ -149,8 +150,8 @@ describe('log', () => {
     const seen: unknown[] = [];
     const log: ProxyErrorsOptions['log'] = (...args) => void seen.push(...args);
     const attempt = { upstream, startedAt: 1, headAt: undefined, status: undefined, error };
-    const fail: RequestHandler = (_req, res, next) => {
-      res.locals.proxy = { attempts: [attempt] } as never;
+    const fail: RequestHandler = (req, res, next) => {
+      exchangeOf(req, res).attempts.push(attempt as never);
       next(error);
     };
     await request(appWith(fail, proxyErrors({ log })))

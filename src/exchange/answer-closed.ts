@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { isAnswered } from './answers.js';
+import { type Carrier, EXCHANGE } from './carrier.js';
 import { ClientClosedError } from './errors.js';
 import type { Exchange } from './exchange.js';
 
@@ -8,7 +9,7 @@ import type { Exchange } from './exchange.js';
  * for each would cost a closure a request.
  */
 export function onAnswerClosed(this: ServerResponse): void {
-  const exchange = (this as ServerResponse & { locals: { proxy: Exchange } }).locals.proxy;
+  const exchange = (this as Carrier)[EXCHANGE] as Exchange;
   if (exchange.isTunnel) {
     exchange.settle('upgraded', exchange.failure);
   } else if (isAnswered(this)) {

@@ -5,6 +5,7 @@ import type { Upstream } from '../upstreams/upstream.js';
 import { onAnswerClosed } from './answer-closed.js';
 import { isGone } from './answers.js';
 import type { Attempt } from './attempt.js';
+import { type Carrier, EXCHANGE } from './carrier.js';
 import type { ClientEnd } from './client-end.js';
 import type { ProxyError } from './errors.js';
 import type { FailureHandler } from './fallback.js';
@@ -414,17 +415,15 @@ export class Exchange {
 
 /** The exchange of a request; made, and `res.locals` with it, when it is missing. */
 export function exchangeOf(req: IncomingMessage, res: ServerResponse): Exchange {
-  const answer = res as ServerResponse & { locals?: { proxy?: Exchange } };
-  let { locals } = answer;
-  if (locals === undefined) {
-    locals = {};
-    answer.locals = locals;
-  }
-  let exchange = locals.proxy;
+  const carrier = res as Carrier;
+  let exchange = carrier[EXCHANGE];
   if (exchange === undefined) {
     exchange = new Exchange(req, res);
-    locals.proxy = exchange;
+    carrier[EXCHANGE] = exchange;
   }
+  const { locals } = carrier;
+  if (locals === undefined) carrier.locals = { proxy: exchange };
+  else if (locals.proxy !== exchange) locals.proxy = exchange;
   return exchange;
 }
 

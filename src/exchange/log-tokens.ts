@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { errorCode } from './access-record.js';
+import { type Carrier, EXCHANGE } from './carrier.js';
 import type { Exchange } from './exchange.js';
 
 /** What `morgan.token()` takes: text about a request, or nothing. */
@@ -49,8 +50,8 @@ export type LogTokenName =
 /** Requests that no piece has seen have no exchange, and get none for the sake of a log. */
 function token(read: (exchange: Exchange) => string | undefined): LogToken {
   return (_req, res) => {
-    const { locals } = res as ServerResponse & { locals?: { proxy?: Exchange } };
-    return locals?.proxy && read(locals.proxy);
+    const exchange = (res as Carrier)[EXCHANGE];
+    return exchange && read(exchange);
   };
 }
 
