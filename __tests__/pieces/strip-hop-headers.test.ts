@@ -3,7 +3,8 @@ import type { RequestHandler } from 'express';
 import { proxyPass, stripHopHeaders } from 'headrace';
 import request from 'supertest';
 import { appWith, errorOf, printing } from '../helpers/apps.js';
-import { closeAfter, rawUpstream } from '../helpers/servers.js';
+import { rawRequest } from '../helpers/client.js';
+import { closeAfter, rawUpstream, serve } from '../helpers/servers.js';
 
 describe('stripHopHeaders', () => {
   it('takes hop-by-hop fields out of what the pieces after it see', async () => {
@@ -66,6 +67,18 @@ describe('stripHopHeaders', () => {
     expect(headers).toHaveProperty('proxy-authenticate', 'Basic');
     expect(headers).not.toHaveProperty('x-hop');
     expect(headers).not.toHaveProperty('server');
+  });
+
+  it('does the same to trailers', async () => {
+    const upstream = await rawUpstream(
+      'HTTP/1.1 200 OK\r\nConnection: X-Hop\r\nTransfer-Encoding: chunked\r\n\r\n' +
+        '2\r\nok\r\n0\r\nX-Hop: 1\r\nX-Internal: 2\r\nX-Sum: 3\r\n\r\n',
+    );
+    const pass = proxyPass(upstream.url);
+    closeAfter(() => pass.close());
+    const { port } = await serve(appWith(stripHopHeaders({ also: ['X-Internal'] }), pass));
+    const { body, trailers } = await rawRequest(port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+    expect([body, trailers]).toEqual(['ok', [['X-Sum', '3']]]);
   });
 
   it('is called with no options, undefined ones and an empty object alike', () => {

@@ -156,14 +156,23 @@ describe('interimLines', () => {
 describe('trailerPairs', () => {
   it('gives those that may go on', () => {
     const raw = bytes('X-Checksum: 1', 'Content-Length: 5', 'X-Forwarded-For: 6.6.6.6', 'x-b: 2');
-    expect(trailerPairs(raw)).toEqual([
+    expect(trailerPairs(raw, undefined)).toEqual([
       ['X-Checksum', '1'],
       ['x-b', '2'],
     ]);
   });
 
+  it('leaves out what was taken out of the head', () => {
+    const policy = { keep: [], also: ['x-internal'] };
+    const { taken } = head(['Connection: X-Hop'], policy) as ResponseHead;
+    const raw = bytes('X-Internal: 1', 'x-hop: 2', 'X-Stays: 3');
+    expect(trailerPairs(raw, taken)).toEqual([['X-Stays', '3']]);
+  });
+
   it('gives nothing where there are none, or none that may', () => {
-    expect(trailerPairs([])).toBeUndefined();
-    expect(trailerPairs(bytes('Transfer-Encoding: chunked', 'Set-Cookie: a'))).toBeUndefined();
+    expect(trailerPairs([], undefined)).toBeUndefined();
+    expect(
+      trailerPairs(bytes('Transfer-Encoding: chunked', 'Set-Cookie: a'), undefined),
+    ).toBeUndefined();
   });
 });

@@ -11,7 +11,8 @@ export interface StripHopHeadersOptions {
    */
   readonly keep?: readonly string[] | undefined;
   /**
-   * Further fields to take out, as the client and the upstream sent them; what the app sets passes.
+   * Further fields to take out, as the client and the upstream sent them, in trailers as well; what the app
+   * sets passes.
    *
    * @default []
    */

@@ -14,6 +14,8 @@ export interface ResponseHead {
   readonly chunked: boolean;
   /** `Content-Length`, where there is one. */
   readonly length: number | undefined;
+  /** What was taken out beside the fixed list, in lower case; trailers lose it as well. */
+  readonly taken: readonly string[] | undefined;
 }
 
 /** A value as undici hands it over: bytes from HTTP/1, text from HTTP/2. */
@@ -74,11 +76,12 @@ export function responseHead(
     lines.push(spelling, value);
   }
   if (chunked && length !== undefined) return 'two framings';
-  const taken = nominated(connection);
-  if (taken !== undefined || policy.also.length > 0) {
-    return { lines: without(lines, [...(taken ?? []), ...policy.also]), chunked, length };
+  const named = nominated(connection);
+  if (named === undefined && policy.also.length === 0) {
+    return { lines, chunked, length, taken: undefined };
   }
-  return { lines, chunked, length };
+  const taken = [...(named ?? []), ...policy.also];
+  return { lines: without(lines, taken), chunked, length, taken };
 }
 
 /** What stands against passing on a response of this status and HTTP version, if anything does. */
@@ -107,13 +110,17 @@ export function interimLines(
   return typeof head === 'string' ? [] : without(head.lines, ['content-length']);
 }
 
-/** The trailers that may go on, as pairs; `undefined` when there are none. */
-export function trailerPairs(raw: RawFields): [string, string][] | undefined {
+/** The trailers that may go on, as pairs; `undefined` when there are none. `taken` is what the head has lost. */
+export function trailerPairs(
+  raw: RawFields,
+  taken: readonly string[] | undefined,
+): [string, string][] | undefined {
   if (raw.length === 0) return undefined;
   const pairs: [string, string][] = [];
   for (let i = 0; i < raw.length; i += 2) {
     const name = latin1(raw[i] as Buffer | string);
-    if (!isAllowedTrailer(name.toLowerCase())) continue;
+    const lower = name.toLowerCase();
+    if (!isAllowedTrailer(lower) || taken?.includes(lower)) continue;
     pairs.push([name, fieldValue(raw[i + 1] as RawValue)]);
   }
   return pairs.length === 0 ? undefined : pairs;

@@ -56,6 +56,7 @@ export class WireResponse
   #failure: ProxyError | undefined = undefined;
 
   #length: number | undefined = undefined;
+  #taken: readonly string[] | undefined = undefined;
   #delimited = false;
   #switched: Switched | undefined = undefined;
 
@@ -110,6 +111,7 @@ export class WireResponse
     const head = this.#begin(raw, headers, status, statusText);
     this.hasBody = request.method !== 'HEAD' && !forbidsBody(status);
     this.#length = head.length;
+    this.#taken = head.taken;
     this.#delimited = head.chunked || head.length !== undefined;
     // A 304 may name the length that a 200 would have; undici 7 then waits for it and calls it short.
     if (!this.hasBody) {
@@ -147,7 +149,7 @@ export class WireResponse
       return;
     }
     this.#finish();
-    this.#body.finish(trailerPairs(rawFields(controller.rawTrailers)));
+    this.#body.finish(trailerPairs(rawFields(controller.rawTrailers), this.#taken));
   }
 
   onResponseError(_controller: unknown, cause: unknown): void {
