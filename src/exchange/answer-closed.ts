@@ -1,14 +1,25 @@
 import type { ServerResponse } from 'node:http';
-import { isAnswered } from './answers.js';
+import { isAnswered, isGone } from './answers.js';
 import { type Carrier, EXCHANGE } from './carrier.js';
 import { ClientClosedError } from './errors.js';
 import type { Exchange } from './exchange.js';
+import { closeWithConnection } from './queued-answers.js';
+
+/** Has the exchange of an answer settle when that closes; at once where it has. */
+export function settleWithAnswer(res: ServerResponse): void {
+  if (isGone(res)) {
+    onAnswerClosed.call(res);
+  } else {
+    res.on('close', onAnswerClosed);
+    closeWithConnection(res);
+  }
+}
 
 /**
  * Settles the exchange of an answer that has closed. One function for all answers: a listener of their own
  * for each would cost a closure a request.
  */
-export function onAnswerClosed(this: ServerResponse): void {
+function onAnswerClosed(this: ServerResponse): void {
   const exchange = (this as Carrier)[EXCHANGE] as Exchange;
   if (exchange.isTunnel) {
     exchange.settle('upgraded', exchange.failure);

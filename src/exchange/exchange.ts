@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { inspect } from '../options.js';
 import type { UpstreamPool } from '../upstreams/pool.js';
 import type { Upstream } from '../upstreams/upstream.js';
-import { onAnswerClosed } from './answer-closed.js';
+import { settleWithAnswer } from './answer-closed.js';
 import { isGone } from './answers.js';
 import type { Attempt } from './attempt.js';
 import { type Carrier, EXCHANGE } from './carrier.js';
@@ -16,7 +16,6 @@ import { logLine } from './log-line.js';
 import { notify } from './notify.js';
 import { originForm } from './origin-form.js';
 import { Outcome, type OutcomeType } from './outcome.js';
-import { closeWithConnection } from './queued-answers.js';
 import { routeOf } from './route.js';
 import type { UpstreamResponse } from './upstream-response.js';
 
@@ -399,12 +398,7 @@ export class Exchange {
   watch(): void {
     if (this.#watched) return;
     this.#watched = true;
-    if (isGone(this.res)) {
-      onAnswerClosed.call(this.res);
-    } else {
-      this.res.on('close', onAnswerClosed);
-      closeWithConnection(this.res);
-    }
+    settleWithAnswer(this.res);
   }
 
   /** The exchange as a log line has it. */

@@ -87,7 +87,7 @@ export function responseHead(
 /** What stands against passing on a response of this status and HTTP version, if anything does. */
 export function objectionTo(
   status: number,
-  { chunked }: ResponseHead,
+  { chunked }: Pick<ResponseHead, 'chunked'>,
   connection: Pick<SocketWatcher, 'minorVersion'> | undefined,
 ): string | undefined {
   if (status > 599) return `status ${status}`;

@@ -50,14 +50,11 @@ export class WireResponse
   #controller: Dispatcher.DispatchController | undefined = undefined;
   #reused = false;
   #interims = 0;
-  #headArrived = false;
   /** Nothing more comes, or nothing more is wanted. */
   #over = false;
   #failure: ProxyError | undefined = undefined;
 
-  #length: number | undefined = undefined;
-  #taken: readonly string[] | undefined = undefined;
-  #delimited = false;
+  #head: ResponseHead | undefined = undefined;
   #switched: Switched | undefined = undefined;
 
   constructor(one: Try) {
@@ -108,11 +105,8 @@ export class WireResponse
       if (objection !== undefined) throw this.#unfit(objection);
       return;
     }
-    const head = this.#begin(raw, headers, status, statusText);
+    this.#begin(raw, headers, status, statusText);
     this.hasBody = request.method !== 'HEAD' && !forbidsBody(status);
-    this.#length = head.length;
-    this.#taken = head.taken;
-    this.#delimited = head.chunked || head.length !== undefined;
     // A 304 may name the length that a 200 would have; undici 7 then waits for it and calls it short.
     if (!this.hasBody) {
       this.#finish();
@@ -143,13 +137,14 @@ export class WireResponse
 
   onResponseEnd(controller: Dispatcher.DispatchController): void {
     if (this.#over) return;
+    const { chunked, length, taken } = this.#head as ResponseHead;
     // Undici takes a reset for the end of a body that only the end of the connection delimits.
-    if (!this.#delimited && this.#try.request.connection?.wasReset) {
+    if (!chunked && length === undefined && this.#try.request.connection?.wasReset) {
       this.#fail(new ResetError({ upstream: this.upstream }));
       return;
     }
     this.#finish();
-    this.#body.finish(trailerPairs(rawFields(controller.rawTrailers), this.#taken));
+    this.#body.finish(trailerPairs(rawFields(controller.rawTrailers), taken));
   }
 
   onResponseError(_controller: unknown, cause: unknown): void {
@@ -193,7 +188,7 @@ export class WireResponse
       this.#switched?.tunnel(this.#try.exchange, this, writeHead, this.#try.settings.tunnelIdleMs);
       return;
     }
-    this.#body.relayTo(res, this, writeHead, this.#length);
+    this.#body.relayTo(res, this, writeHead, this.#head?.length);
   }
 
   protected override wire(): Readable {
@@ -201,8 +196,9 @@ export class WireResponse
   }
 
   protected override release(): void {
-    if (!this.#over && this.#length !== undefined) {
-      if (this.#length - this.#body.received <= DRAIN_BYTES) return this.#body.drain();
+    const length = this.#head?.length;
+    if (!this.#over && length !== undefined) {
+      if (length - this.#body.received <= DRAIN_BYTES) return this.#body.drain();
     }
     this.#cut(new ResetError({ upstream: this.upstream }));
   }
@@ -212,17 +208,16 @@ export class WireResponse
    *
    * @throws BadResponseError: undici breaks the connection for it, and reports it to onResponseError.
    */
-  #begin(raw: RawFields, fields: ParsedFields, status: number, statusText: string): ResponseHead {
+  #begin(raw: RawFields, fields: ParsedFields, status: number, statusText: string): void {
     const { exchange, request, settings } = this.#try;
     const head = responseHead(raw, fields, exchange.headers, settings.maxHeaderFields);
     const unfit = typeof head === 'string' ? head : objectionTo(status, head, request.connection);
     if (typeof head === 'string' || unfit !== undefined) throw this.#unfit(String(unfit));
-    this.#headArrived = true;
+    this.#head = head;
     this.attempt.headAt = performance.now();
     this.attempt.status = status;
     this.upstream.noteAnswer(status, this.attempt.headAt - this.attempt.startedAt);
     this.arrive(status, statusText, new HeaderList(head.lines));
-    return head;
   }
 
   #unfit(reason: string): BadResponseError {
@@ -234,7 +229,7 @@ export class WireResponse
     return mayGoAgain(error, {
       sent: this.#controller !== undefined,
       reused: this.#reused,
-      answered: this.#headArrived || this.#interims > 0,
+      answered: this.#head !== undefined || this.#interims > 0,
       isOpen: this.#try.request.connection?.isOpen === true,
       replayable: this.#try.request.replayable,
     });
@@ -253,7 +248,7 @@ export class WireResponse
     this.attempt.error = error;
     // 408 is about the client, which has stood still: no failure of the upstream.
     if (error.status !== 408) this.upstream.noteFailure(error.code);
-    if (this.#headArrived) this.#body.breakOff(error);
+    if (this.#head !== undefined) this.#body.breakOff(error);
     else this.#try.reject(error);
   }
 
