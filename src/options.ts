@@ -55,7 +55,7 @@ export function wholeNumber(
 }
 
 /** The longest delay a timer of Node can wait; longer ones fire at once. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
+export const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** Throws unless `value` is a duration a timer can wait for. */
 export function milliseconds(path: string, value: number, min = 1): void {

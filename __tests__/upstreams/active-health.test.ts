@@ -67,6 +67,15 @@ async function answers(
 }
 
 describe('when it asks', () => {
+  it('pauses for no longer than a timer can wait, which then would not wait at all', async () => {
+    const longest = asking({ intervalMs: 2 ** 31 - 1 }, { random: () => 0.99 });
+    longest.begin();
+    await answers(longest, 200);
+    await jest.advanceTimersByTimeAsync(60_000);
+    expect(longest.questions).toHaveLength(1);
+    await longest.pool.close();
+  });
+
   it('is off when it is turned off', async () => {
     const pool = new UpstreamPool(['http://a'], { health: { active: false } });
     let questions = 0;

@@ -1,5 +1,5 @@
 import { createHook } from 'node:async_hooks';
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import { Gate, type Waiter } from '../../src/upstreams/gate.js';
 import { cpuMilliseconds } from '../helpers/cpu-time.js';
 import { testClock } from '../helpers/exchanges.js';
@@ -82,6 +82,18 @@ describe('Gate', () => {
     now.advance(15);
     await eventually('another', () => told.length > 2);
     expect([told.at(-1), gate.waiting, gate.inFlight]).toEqual(['not c', 0, 1]);
+  });
+
+  it('sets its timer for no longer than one can wait, when the clock is set back', async () => {
+    const { gate, now, told, wait } = gateOf({ timeoutMs: 20 });
+    const set = jest.spyOn(globalThis, 'setTimeout');
+    gate.enter();
+    const turn = wait('a');
+    now.advance(-1e10);
+    await eventually('another timer', () => set.mock.calls.some(([, ms]) => ms === 2 ** 31 - 1));
+    set.mockRestore();
+    if (turn !== undefined) gate.giveUp(turn);
+    expect(told).toEqual([]);
   });
 
   it('has a timer only while somebody waits', async () => {

@@ -1,4 +1,12 @@
-import { callable, inspect, known, milliseconds, oneOf, wholeNumber } from '../options.js';
+import {
+  callable,
+  inspect,
+  known,
+  MAX_TIMER_MS,
+  milliseconds,
+  oneOf,
+  wholeNumber,
+} from '../options.js';
 import type { Upstream } from './upstream.js';
 
 /** How upstreams are asked whether they are well. */
@@ -161,7 +169,8 @@ export class ActiveHealth {
   #schedule(upstream: Upstream, watch: Watch, pauseMs: number): void {
     const spread = pauseMs === 0 ? this.#random() * Math.min(this.#intervalMs, 1_000) : 0;
     const jitter = 0.9 + 0.2 * this.#random();
-    watch.timer = setTimeout(() => void this.#ask(upstream, watch), spread + pauseMs * jitter);
+    const delay = Math.min(spread + pauseMs * jitter, MAX_TIMER_MS);
+    watch.timer = setTimeout(() => void this.#ask(upstream, watch), delay);
     watch.timer.unref();
   }
 

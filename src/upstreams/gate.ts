@@ -1,3 +1,5 @@
+import { MAX_TIMER_MS } from '../options.js';
+
 /** Somebody who waits to be let through a {@link Gate}; told exactly one of the two, unless it gives up. */
 export interface Waiter {
   /** A place is free and is the waiter's now. */
@@ -118,7 +120,8 @@ export class Gate {
   }
 
   #wake(delayMs: number): void {
-    this.#timer = setTimeout(() => this.#refuseLate(), delayMs);
+    // A clock that was set back makes it long; a timer would take too long a delay for none.
+    this.#timer = setTimeout(() => this.#refuseLate(), Math.min(delayMs, MAX_TIMER_MS));
     this.#timer.unref();
   }
 
