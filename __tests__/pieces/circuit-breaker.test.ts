@@ -372,6 +372,28 @@ describe('half-open', () => {
     expect([upstream.seen, circuits()]).toEqual([4, ['closed']]);
   });
 
+  it('gives it on when an upload keeps the probe from having an answer, whose word counts later on', async () => {
+    const upstream = await moody();
+    const { open, clock, port, pool, ask, circuits, states } = await guarded([upstream]);
+    await open();
+    Object.assign(upstream, { mood: 'hang', seen: 0 });
+    clock.advance(10_000);
+    const slow = await rawClient(port, request('POST /', ['Content-Length: 3'], 'a'));
+    await eventually('the probe', () => circuits()[0] === 'half-open');
+    await eventually('its place is taken', () => pool.eligible.length === 0);
+    expect(await ask(1)).toEqual(['503 ERR_PROXY_CIRCUIT_OPEN']);
+    clock.advance(10_000);
+    const { socket } = await rawClient(port, GET);
+    await eventually('another probe', () => upstream.waiting.length === 1);
+    expect(await ask(1)).toEqual(['503 ERR_PROXY_CIRCUIT_OPEN']);
+    upstream.mood = OK;
+    slow.socket.write('bc');
+    await slow.until((text) => text.includes('200 OK'));
+    expect([circuits(), states]).toEqual([['closed'], ['half-open', 'closed']]);
+    socket.destroy();
+    slow.socket.destroy();
+  });
+
   it('gives it on as well when a probe ends in something that is not the upstream\u2019s doing', async () => {
     const upstream = await moody();
     let trouble: (() => Promise<never>) | undefined;

@@ -205,6 +205,55 @@ describe('a half-open circuit', () => {
     expect(probing).toEqual([false, true, false]);
   });
 
+  it('gives the place of a probe that says nothing for as long as it was open to another', () => {
+    const { circuit, clock, halfOpen, probing } = aCircuit();
+    halfOpen();
+    circuit.admit();
+    clock.advance(4_999);
+    expect([circuit.admit(), circuit.dueMs]).toEqual([REFUSED, 1]);
+    clock.advance(1);
+    circuit.letProbePass();
+    expect([circuit.awaitsProbe, circuit.dueMs]).toEqual([true, 0]);
+    expect([circuit.admit() !== REFUSED, circuit.admit(), circuit.dueMs]).toEqual([
+      true,
+      REFUSED,
+      5_000,
+    ]);
+    clock.advance(5_000);
+    expect([circuit.admit() !== REFUSED, circuit.admit()]).toEqual([true, REFUSED]);
+    expect(probing).toEqual([false, true, false, true, false]);
+  });
+
+  it.each([
+    [true, 'closed'],
+    [false, 'open'],
+  ])('heeds the late verdict of such a probe: %s', (verdict, state) => {
+    const { circuit, clock, halfOpen } = aCircuit();
+    halfOpen();
+    const late = circuit.admit();
+    clock.advance(5_000);
+    const other = circuit.admit();
+    circuit.settle(late, verdict);
+    expect(circuit.state).toBe(state);
+    // The word of the other one is about a state that is over.
+    circuit.settle(other, !verdict);
+    expect(circuit.state).toBe(state);
+  });
+
+  it('keeps the place of a probe, and heeds it, when an earlier one ends without a verdict', () => {
+    const { circuit, clock, halfOpen, probing } = aCircuit();
+    halfOpen();
+    const late = circuit.admit();
+    clock.advance(5_000);
+    const other = circuit.admit();
+    probing.length = 0;
+    circuit.settle(late, undefined);
+    circuit.settle(late, false);
+    expect([circuit.admit(), circuit.state, probing]).toEqual([REFUSED, 'half-open', []]);
+    circuit.settle(other, true);
+    expect(circuit.state).toBe('closed');
+  });
+
   it.each([true, false])('is not moved by a call that began before it opened: %s', (verdict) => {
     const { circuit, opened, clock, states } = aCircuit();
     const old = circuit.admit();
@@ -223,7 +272,7 @@ describe('a half-open circuit', () => {
 });
 
 describe('whatever happens', () => {
-  it('there is never more than one probe, and nothing passes while the time runs', () => {
+  it('there is never more than one probe in that time, and nothing passes while it runs', () => {
     const step = fc.oneof(
       fc.record({ type: fc.constant('begin' as const) }),
       fc.record({
@@ -236,7 +285,7 @@ describe('whatever happens', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
         const { circuit, clock } = aCircuit();
-        const underWay: { turn: number; probe: boolean }[] = [];
+        const underWay: { turn: number; probe: boolean; since: number }[] = [];
         for (const one of steps) {
           if (one.type === 'wait') {
             clock.advance(one.ms);
@@ -249,10 +298,12 @@ describe('whatever happens', () => {
             if (turn === REFUSED) continue;
             expect(mayPass).toBe(true);
             const probe = circuit.state === 'half-open';
-            if (probe) expect(underWay.filter((call) => call.probe)).toEqual([]);
-            underWay.push({ turn, probe });
+            const since = clock();
+            const early = underWay.filter((call) => call.probe && since < call.since + 5_000);
+            if (probe) expect(early).toEqual([]);
+            underWay.push({ turn, probe, since });
           }
-          // A probe counts as such until it has ended; nothing else ends it here.
+          // A probe counts as such until it has ended, or its time is over.
           expect(circuit.openedAt === undefined).toBe(circuit.state === 'closed');
         }
       }),

@@ -105,6 +105,28 @@ describe('a thousand circuits', () => {
     await eventually('it is half-open', () => circuit.state === 'half-open');
   });
 
+  it('wait with that one timer for probes that say nothing, too', async () => {
+    const { circuits, clock } = aBreaker();
+    const left = await timersLeftBy(() => {
+      fail(circuits.ofKey('a'));
+      fail(circuits.ofKey('b'));
+      clock.advance(5_000);
+      circuits.ofKey('a').admit();
+      circuits.ofKey('b').admit();
+      fail(circuits.ofKey('c'));
+    });
+    expect(left).toBe(1);
+  });
+
+  it('set it for no longer than a timer can wait, when the clock is set back', async () => {
+    const { circuits, clock } = aBreaker({ resetTimeoutMs: 20 });
+    const set = jest.spyOn(globalThis, 'setTimeout');
+    fail(circuits.ofKey('a'));
+    clock.advance(-1e10);
+    await eventually('another timer', () => set.mock.calls.some(([, ms]) => ms === 2 ** 31 - 1));
+    set.mockRestore();
+  });
+
   it('leave no timer behind when all have been probed before it was due', async () => {
     const { circuits, clock } = aBreaker();
     const left = await timersLeftBy(() => {
@@ -274,6 +296,48 @@ describe('a pool with a breaker', () => {
     expect(pool.stats()[0]).toMatchObject({ usable: true, bars: [] });
     expect(picks(pool, 2).sort()).toEqual(['a', 'b']);
     expect(b.state).toBe('closed');
+  });
+
+  it('gives it another probe when the first one says nothing, with nobody asking', async () => {
+    const { circuits, clock } = aBreaker({ resetTimeoutMs: 20 });
+    const { pool, upstreams } = poolOf('a', 'b');
+    const a = circuits.ofUpstream(upstreams[0] as Upstream);
+    const eligible = () => pool.eligible.map(({ hostname }) => hostname).join();
+    fail(a);
+    clock.advance(20);
+    const late = a.admit();
+    expect(eligible()).toBe('b');
+    clock.advance(20);
+    await eventually('the place is free', () => eligible() === 'a,b');
+    a.settle(late, true);
+    expect([a.state, pool.stats()[0]?.bars]).toEqual(['closed', []]);
+  });
+
+  it('does so at a pick where there is nothing else to choose, however late the timer is', () => {
+    const { circuits, clock } = aBreaker();
+    const { pool, upstreams } = poolOf('a');
+    const a = circuits.ofUpstream(upstreams[0] as Upstream);
+    fail(a);
+    clock.advance(5_000);
+    a.admit();
+    clock.advance(4_999);
+    expect(picks(pool, 1)).toEqual([undefined]);
+    clock.advance(1);
+    expect(picks(pool, 1)).toEqual(['a']);
+  });
+
+  it('waits for no probe of an upstream that has been removed', async () => {
+    const { circuits, clock } = aBreaker();
+    const { pool, upstreams } = poolOf('a');
+    const a = circuits.ofUpstream(upstreams[0] as Upstream);
+    const left = await timersLeftBy(() => {
+      fail(a);
+      clock.advance(5_000);
+      a.halfOpen();
+      pool.remove('http://a');
+      a.admit();
+    });
+    expect(left).toBe(0);
   });
 
   it('tells once that it is out and once that it has recovered, however many probes that takes', () => {

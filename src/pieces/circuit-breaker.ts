@@ -36,7 +36,7 @@ export interface CircuitBreakerOptions {
    */
   readonly windowMs?: number | undefined;
   /**
-   * How long it is open before it lets a probe pass.
+   * How long it is open before it lets a probe pass, and how long one that says nothing keeps others from it.
    *
    * @default 10_000
    */

@@ -56,8 +56,12 @@ export class Circuit implements CircuitStatus {
 
   readonly #settings: CircuitSettings;
   readonly #observer: CircuitObserver;
+  /** The number of the calls of a closed circuit; while it is half-open, of the last probe. */
   #turn = 1;
+  /** Probes that may still have something to say: late ones, too. */
+  readonly #probes = new Set<number>();
   #isProbed = false;
+  #probedAt = 0;
   #verdicts: Verdicts | undefined = undefined;
 
   constructor(subject: Upstream | string, settings: CircuitSettings, observer: CircuitObserver) {
@@ -75,34 +79,60 @@ export class Circuit implements CircuitStatus {
 
   /** How long it stays open, in milliseconds; 0 when it is not. */
   get waitMs(): number {
-    if (this.state !== 'open') return 0;
-    return Math.max(0, this.since + this.#settings.resetTimeoutMs - this.#settings.now());
+    return this.state === 'open' ? this.#leftOf(this.since) : 0;
+  }
+
+  /** How long until {@link letProbePass} has something to do, in milliseconds: time alone brings that about. */
+  get dueMs(): number {
+    return this.#isProbed ? this.#leftOf(this.#probedAt) : this.waitMs;
   }
 
   /** Whether a call may pass: the number to settle it under, or {@link REFUSED}. */
   admit(): number {
     if (this.state === 'closed') return this.#turn;
-    if (this.waitMs === 0) this.halfOpen();
+    this.letProbePass();
     if (!this.awaitsProbe) return REFUSED;
+    this.#turn += 1;
+    this.#probes.add(this.#turn);
     this.#isProbed = true;
+    this.#probedAt = this.#settings.now();
+    const turn = this.#turn;
     this.#observer.probing(this);
-    return this.#turn;
+    return turn;
   }
 
   /** How a call went; `undefined` when that says nothing about the upstream. Later words on it are ignored. */
   settle(turn: number, good: boolean | undefined): void {
-    if (turn !== this.#turn) return;
+    const counts = this.state === 'half-open' ? this.#probes.delete(turn) : turn === this.#turn;
+    if (!counts) return;
     if (good !== undefined) return this.#count(good);
-    if (!this.#isProbed) return;
-    // Another probe may pass; should this one still have something to say, it is too late.
-    this.#isProbed = false;
-    this.#turn += 1;
-    this.#observer.probing(this);
+    if (turn === this.#turn) this.#freePlace();
+  }
+
+  /**
+   * Lets a probe pass, where it is time for one: it has been open for long enough, or the probe under way
+   * has said nothing for as long. A slow upload must not keep all others out; and where every call takes
+   * that long, the verdict of a late one still counts, or the circuit could never close.
+   */
+  letProbePass(): void {
+    if (this.dueMs > 0) return;
+    this.halfOpen();
+    this.#freePlace();
   }
 
   /** Lets a probe pass, if it is open. */
   halfOpen(): void {
     if (this.state === 'open') this.#become('half-open', this.#settings.now());
+  }
+
+  #leftOf(start: number): number {
+    return Math.max(0, start + this.#settings.resetTimeoutMs - this.#settings.now());
+  }
+
+  #freePlace(): void {
+    if (!this.#isProbed) return;
+    this.#isProbed = false;
+    this.#observer.probing(this);
   }
 
   #count(good: boolean): void {
@@ -117,6 +147,7 @@ export class Circuit implements CircuitStatus {
     this.state = next;
     this.since = now;
     this.#turn += 1;
+    this.#probes.clear();
     this.#isProbed = false;
     if (next === 'open') {
       this.openedAt ??= now;

@@ -1,3 +1,4 @@
+import { MAX_TIMER_MS } from '../options.js';
 import { warnOfThrown } from '../warnings.js';
 import type { CircuitCounts } from './breaker-metrics.js';
 import {
@@ -20,7 +21,7 @@ export type CircuitListener = (change: CircuitChange) => void;
 
 /**
  * The circuits of one breaker, made when they are first asked for. Those of upstreams go with the
- * upstream. One timer serves all of them, and runs only while one is open.
+ * upstream. One timer serves all of them, and runs only while one is open or probed.
  */
 export class Circuits implements CircuitObserver {
   readonly #settings: CircuitSettings;
@@ -30,8 +31,8 @@ export class Circuits implements CircuitObserver {
   readonly #listed = new WeakList<Circuit>();
   /** The one that was used last comes last. */
   readonly #ofKeys = new Map<string, Circuit>();
-  /** All wait alike, so the one that opened first is due first. */
-  readonly #open = new Set<Circuit>();
+  /** Open ones, and those whose probe is under way: all wait alike, so the one that began first is due first. */
+  readonly #waiting = new Set<Circuit>();
   readonly #transitions = noCircuits();
   #timer: NodeJS.Timeout | undefined = undefined;
 
@@ -42,7 +43,7 @@ export class Circuits implements CircuitObserver {
 
   /** How many are in each state now. */
   get counts(): CircuitCounts {
-    if (this.#open.size > 0) this.#halfOpenDue();
+    if (this.#waiting.size > 0) this.#letDuePass();
     const counts = noCircuits();
     for (const { state } of this.#ofKeys.values()) counts[state] += 1;
     for (const circuit of this.#listed) if (this.#isKept(circuit)) counts[circuit.state] += 1;
@@ -55,7 +56,7 @@ export class Circuits implements CircuitObserver {
   }
 
   ofUpstream(upstream: Upstream): Circuit {
-    if (this.#open.size > 0) this.#halfOpenDue();
+    if (this.#waiting.size > 0) this.#letDuePass();
     let circuit = this.#ofUpstreams.get(upstream);
     if (circuit === undefined) {
       circuit = new Circuit(upstream, this.#settings, this);
@@ -67,7 +68,7 @@ export class Circuits implements CircuitObserver {
   }
 
   ofKey(key: string): Circuit {
-    if (this.#open.size > 0) this.#halfOpenDue();
+    if (this.#waiting.size > 0) this.#letDuePass();
     let circuit = this.#ofKeys.get(key);
     if (circuit === undefined) {
       circuit = new Circuit(key, this.#settings, this);
@@ -82,9 +83,7 @@ export class Circuits implements CircuitObserver {
   changed(circuit: Circuit, previous: CircuitState): void {
     const { upstream, key, state, since, openedAt } = circuit;
     const isKept = this.#isKept(circuit);
-    if (state === 'open' && isKept) this.#open.add(circuit);
-    else this.#open.delete(circuit);
-    this.#setTimer();
+    this.#wait(circuit, state === 'open' && isKept);
     if (!isKept) return;
     this.#transitions[state] += 1;
     const change: CircuitChange = { state, previous, upstream, key, since, openedAt };
@@ -92,8 +91,9 @@ export class Circuits implements CircuitObserver {
     if (this.#listener !== undefined) tell(this.#listener, change);
   }
 
-  probing({ upstream }: Circuit): void {
-    upstream?.circuitsChanged();
+  probing(circuit: Circuit): void {
+    this.#wait(circuit, !circuit.awaitsProbe && this.#isKept(circuit));
+    circuit.upstream?.circuitsChanged();
   }
 
   /** Requests may still be under way for what has been removed or forgotten; nobody wants to hear of it. */
@@ -103,15 +103,22 @@ export class Circuits implements CircuitObserver {
     return this.#ofKeys.get(key as string) === circuit;
   }
 
-  #halfOpenDue(): void {
-    for (const circuit of this.#open) {
-      if (circuit.waitMs > 0) return;
-      circuit.halfOpen();
+  /** It begins to wait, behind all others, or has nothing more to wait for. */
+  #wait(circuit: Circuit, waits: boolean): void {
+    this.#waiting.delete(circuit);
+    if (waits) this.#waiting.add(circuit);
+    this.#setTimer();
+  }
+
+  #letDuePass(): void {
+    for (const circuit of this.#waiting) {
+      if (circuit.dueMs > 0) return;
+      circuit.letProbePass();
     }
   }
 
   #setTimer(): void {
-    const [first] = this.#open;
+    const [first] = this.#waiting;
     if (first === undefined) {
       clearTimeout(this.#timer);
       this.#timer = undefined;
@@ -119,10 +126,11 @@ export class Circuits implements CircuitObserver {
       this.#timer = setTimeout(
         () => {
           this.#timer = undefined;
-          this.#halfOpenDue();
+          this.#letDuePass();
           this.#setTimer();
         },
-        Math.max(1, Math.ceil(first.waitMs)),
+        // A clock that was set back makes it long; a timer would take too long a delay for none.
+        Math.min(MAX_TIMER_MS, Math.max(1, Math.ceil(first.dueMs))),
       );
       this.#timer.unref();
     }
@@ -140,8 +148,7 @@ export class Circuits implements CircuitObserver {
     }
     const circuit = this.#ofKeys.get(forgotten as string) as Circuit;
     this.#ofKeys.delete(forgotten as string);
-    this.#open.delete(circuit);
-    this.#setTimer();
+    this.#wait(circuit, false);
   }
 }
 

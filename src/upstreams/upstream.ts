@@ -261,7 +261,7 @@ export class Upstream {
    * @internal
    */
   halfOpenDue(): void {
-    for (const circuit of this.#circuits) if (circuit.waitMs === 0) circuit.halfOpen();
+    for (const circuit of this.#circuits) circuit.letProbePass();
   }
 
   /**
