@@ -6,11 +6,13 @@ import {
   type Exchange,
   exchangeOf,
   type Handler,
+  type LoadBalancerOptions,
   loadBalancer,
   proxyErrors,
   proxyPass,
   type RetryOptions,
   retry,
+  roundRobin,
 } from 'headrace';
 import { rawClient, rawRequest } from '../helpers/client.js';
 import { testClock } from '../helpers/exchanges.js';
@@ -66,7 +68,10 @@ async function hasty(bytes: number, answer: string): Promise<{ url: string; rece
 /** A pipeline that retries at once; the exchanges that went through it. */
 async function retrying(
   upstreams: readonly { url: string }[],
-  options: RetryOptions = {},
+  {
+    strategy = { pick: ([first]) => first },
+    ...options
+  }: RetryOptions & Pick<LoadBalancerOptions, 'strategy'> = {},
   before: readonly Middleware[] = [],
 ) {
   const exchanges: Exchange[] = [];
@@ -76,23 +81,29 @@ async function retrying(
   };
   const balancer = loadBalancer({
     upstreams: upstreams.map(({ url }) => url),
-    strategy: { pick: ([first]) => first },
+    strategy,
     health: { passive: false },
   });
   closeAfter(() => balancer.close());
+  const again = retry({ random: () => 0, ...options });
   const { port } = await gateway(
     'express 5',
     ...before,
     note,
     balancer,
-    retry({ random: () => 0, ...options }),
+    again,
     proxyPass({ allowTrace: true }),
     proxyErrors(),
   );
   /** What became of each try of the first request. */
   const tries = () =>
     exchanges[0]?.attempts.map(({ status, error }) => error?.code ?? status ?? 'under way');
-  return { port, pool: balancer.upstreams, exchanges, tries };
+  return { port, pool: balancer.upstreams, exchanges, tries, again };
+}
+
+/** Whether the budget had nothing left for it. */
+function refused({ isOutOfRetries }: Exchange): boolean {
+  return isOutOfRetries;
 }
 
 describe('what is tried again', () => {
@@ -317,6 +328,49 @@ describe('where a retry goes', () => {
     expect((await answered).status).toBe(503);
     await eventually('the end', () => pool.stats()[0]?.inFlight === 0);
   });
+
+  it('is nowhere where the only one has been removed meanwhile: it is done with, and stays so', async () => {
+    const told: string[] = [];
+    const removed: RawUpstream = await rawUpstream(() => {
+      told.push('asked');
+      pool.remove(removed.url);
+      return 'HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nsad.';
+    });
+    const { port, pool } = await retrying([removed]);
+    pool.on('drained', () => told.push('drained'));
+    expect(await rawRequest(port, request('GET /'))).toMatchObject({ status: 503, body: 'sad.' });
+    await eventually('the end', () => told.includes('drained'));
+    expect([told, pool.draining]).toEqual([['asked', 'drained'], []]);
+  });
+
+  it('is nowhere where the pool has been closed meanwhile: nobody would close its connections again', async () => {
+    const last = await rawUpstream(() => {
+      void pool.close();
+      return 'HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nsad.';
+    });
+    const { port, pool } = await retrying([last]);
+    expect(await rawRequest(port, request('GET /'))).toMatchObject({ status: 503, body: 'sad.' });
+    expect(requestsOf(last)).toHaveLength(1);
+  });
+
+  it('is to what has come in place of one that was removed', async () => {
+    const next = await rawUpstream();
+    const removed: RawUpstream = await rawUpstream(() => {
+      pool.update([next.url]);
+      return 'HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nsad.';
+    });
+    const { port, pool } = await retrying([removed]);
+    expect((await rawRequest(port, request('GET /'))).status).toBe(200);
+    expect(requestsOf(removed)).toHaveLength(1);
+  });
+
+  it('is past one that wants to be left alone for longer, to one that was tried before', async () => {
+    const [first, second] = [await answering(503), await answering(503, 'Retry-After: 60')];
+    const { port, exchanges } = await retrying([second, first], { retries: 3 });
+    await rawRequest(port, request('GET /'));
+    const order = exchanges[0]?.attempts.map(({ upstream }) => upstream.url);
+    expect(order).toEqual([second.url, first.url, second.url, first.url]);
+  });
 });
 
 describe('when it ends', () => {
@@ -482,6 +536,27 @@ describe('the budget', () => {
     });
     const answer = await rawRequest(port, request('GET /'));
     expect(answer).toMatchObject({ status: 503, body: 'sad.' });
+  });
+
+  it('does not pay for what is not tried again, as the upstream wants to be left alone', async () => {
+    const busy = await answering(503, 'Retry-After: 60');
+    const budget = { ratio: 0, minPerSecond: 1 };
+    const { port, exchanges, again } = await retrying([busy], { budget, now: testClock() });
+    for (let i = 0; i < 3; i++) await rawRequest(port, request('GET /'));
+    expect([again.retriesLeft, exchanges.map(refused)]).toEqual([1, [false, false, false]]);
+  });
+
+  it('takes no turn of an upstream, and leaves the request where its answer is from, when it is used up', async () => {
+    const [bad, good] = [await answering(503), await rawUpstream()];
+    const budget = { ratio: 0, minPerSecond: 0 };
+    const { port, exchanges } = await retrying([bad, good], { budget, strategy: roundRobin() });
+    const statuses: number[] = [];
+    for (let i = 0; i < 4; i++) statuses.push((await rawRequest(port, request('GET /'))).status);
+    expect(statuses.sort()).toEqual([200, 200, 503, 503]);
+    for (const exchange of exchanges.filter(refused)) {
+      expect([exchange.upstream?.url, exchange.attempts.length]).toEqual([bad.url, 1]);
+    }
+    expect(exchanges.filter(refused)).toHaveLength(2);
   });
 });
 

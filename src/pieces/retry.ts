@@ -192,18 +192,21 @@ async function sendWithRetries(
     );
     const last = n >= policy.retries || !exchange.open;
     if (last || !mayRetry(exchange, result, policy)) return settled(result);
+    const before = exchange.upstream;
+    const askedMs = askedFor(result);
+    const again = askedMs <= policy.maxMs && isKept(exchange);
+    if (!again && !hasOther(exchange)) return settled(result);
+    // Nothing has been chosen yet: that would take the turn of somebody who is sent.
     if (policy.budget?.spend() === false) {
       exchange.isOutOfRetries = true;
       return settled(result);
     }
-    const before = exchange.upstream;
     if (before !== undefined) tried.push(before);
-    const next = exchange.pool?.pick(exchange, tried);
-    exchange.upstream = next ?? exchange.pool?.give(exchange, before) ?? before;
-    const delay = delayBefore(exchange.upstream === before ? result : undefined, n, policy);
-    if (delay === undefined) return settled(result);
+    moveOn(exchange, tried, again);
+    const isSame = exchange.upstream === before;
+    if (isSame && !again) return settled(result);
     if ('response' in result) result.response.discard();
-    await pause(exchange, delay);
+    await pause(exchange, delayBefore(n, isSame ? askedMs : 0, policy));
     if (!exchange.open) throw new ClientClosedError({ upstream: before });
   }
 }
@@ -230,16 +233,34 @@ function mayRetry(exchange: Exchange, result: Result, { methods, statuses }: Ret
   return LOST.has(code) || (code === 'ERR_PROXY_HEADERS_TIMEOUT' && statuses.includes(504));
 }
 
-/** Full jitter, and no sooner than the same upstream has asked for; `undefined` when it asks too much. */
-function delayBefore(
-  same: Result | undefined,
-  n: number,
-  { baseMs, maxMs, random }: RetryPolicy,
-): number | undefined {
-  const delay = random() * Math.min(maxMs, baseMs * 2 ** n);
-  const field = same && 'response' in same ? same.response.headers.get('retry-after') : undefined;
-  const asked = field === undefined ? 0 : retryAfterMs(field);
-  return asked > maxMs ? undefined : Math.max(delay, asked);
+/** Whether the upstream is still there to be asked again: what is removed or closed would get new connections. */
+function isKept({ pool, upstream }: Exchange): boolean {
+  return pool === undefined || upstream === undefined || pool.keeps(upstream);
+}
+
+/** Whether the pool has another upstream for it. */
+function hasOther({ pool, upstream }: Exchange): boolean {
+  return pool?.eligible.some((other) => other !== upstream) ?? false;
+}
+
+/** Gives the exchange to the upstream of the next try: one not tried yet, where there is one. */
+function moveOn(exchange: Exchange, tried: readonly Upstream[], again: boolean): void {
+  const { pool, upstream: before } = exchange;
+  if (pool === undefined) return;
+  const isNew = pool.eligible.some((upstream) => !tried.includes(upstream));
+  const except = isNew || again ? tried : tried.slice(-1);
+  exchange.upstream = pool.pick(exchange, except) ?? pool.give(exchange, before);
+}
+
+/** Full jitter, and no sooner than the same upstream has asked for. */
+function delayBefore(n: number, askedMs: number, { baseMs, maxMs, random }: RetryPolicy): number {
+  return Math.max(random() * Math.min(maxMs, baseMs * 2 ** n), askedMs);
+}
+
+/** How long the upstream wants not to be asked again. */
+function askedFor(result: Result): number {
+  const field = 'response' in result ? result.response.headers.get('retry-after') : undefined;
+  return field === undefined ? 0 : retryAfterMs(field);
 }
 
 /** `Retry-After` is a number of seconds or a date (RFC 9110, 10.2.3). */

@@ -132,6 +132,16 @@ export class UpstreamPool {
   }
 
   /**
+   * Whether an exchange that it has given this upstream may ask it once more. Not one that is draining:
+   * that may be the last thing it is waited for.
+   *
+   * @internal
+   */
+  keeps(upstream: Upstream): boolean {
+    return !this.owns(upstream) || !(this.#closed || upstream.bars.has('draining'));
+  }
+
+  /**
    * Why there is nothing to choose: open circuits come to an end, and the error says when.
    *
    * @internal
@@ -150,7 +160,7 @@ export class UpstreamPool {
   /** Adds an upstream. @throws TypeError when it is there already or is no target. */
   add(init: UpstreamInit): Upstream {
     const upstream = new Upstream(init, `${this.#factory}: add().url`, this.#settings);
-    if (this.#find(upstream.url)) {
+    if (this.#upstreams.some(({ url }) => url === upstream.url)) {
       throw new TypeError(
         `${this.#factory}: add() got ${inspect(upstream.url)}, which is there already`,
       );
@@ -227,10 +237,6 @@ export class UpstreamPool {
     this.#passive?.close();
     this.#active?.close();
     await Promise.all([...this.#upstreams, ...this.draining].map((upstream) => upstream.close()));
-  }
-
-  #find(url: string): Upstream | undefined {
-    return this.#upstreams.find((upstream) => upstream.url === url);
   }
 
   #replace(next: readonly Upstream[]): void {
