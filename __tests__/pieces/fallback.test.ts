@@ -333,6 +333,56 @@ describe('fallback', () => {
     expect(answer).toMatchObject({ status: 203, body: '' });
   });
 
+  it('may give the same response each time: edits and a HEAD change it for one client alone', async () => {
+    const page = new UpstreamResponse({ status: 203, statusText: 'Old', body: 'stale' });
+    // Set behind the body, as fields have to be that go with it.
+    page.headers.set('ETag', '"1"').set('Content-Length', 5);
+    let clients = 0;
+    const { port } = await gateway(
+      'express 5',
+      fallback(() => page),
+      modifyResponse((response) => {
+        response.headers.append('Set-Cookie', `client=${++clients}`);
+        response.status = 200;
+      }),
+      proxyPass(await refusing()),
+    );
+    for (const method of ['GET', 'HEAD', 'GET']) {
+      const answer = await rawRequest(port, request(`${method} /`));
+      expect(answer).toMatchObject({ status: 200, body: method === 'HEAD' ? '' : 'stale' });
+      expect(answer.header('set-cookie')).toBe(`client=${clients}`);
+      expect([answer.header('etag'), answer.header('content-length')]).toEqual(['"1"', '5']);
+    }
+    expect([page.status, page.statusText, page.headers.has('set-cookie')]).toEqual([
+      203,
+      'Old',
+      false,
+    ]);
+  });
+
+  it.each([
+    ['without a body', () => new UpstreamResponse({ status: 204 }), '204 '],
+    [
+      'with a body of bytes',
+      () => new UpstreamResponse({ body: Buffer.from('bytes') }),
+      '200 bytes',
+    ],
+    ['with a stream', () => new UpstreamResponse({ body: Readable.from(['a', 'b']) }), '200 ab'],
+    [
+      'whose body it has read',
+      async () => {
+        const response = new UpstreamResponse({ body: Readable.from([Buffer.from('read')]) });
+        await response.text();
+        return response;
+      },
+      '200 read',
+    ],
+  ])('takes a response of one’s own %s', async (_, make, expected) => {
+    const { port } = await gateway('express 5', fallback(make), proxyPass(await refusing()));
+    const { status, body } = await rawRequest(port, GET);
+    expect(`${status} ${body}`).toBe(expected);
+  });
+
   it('lets the error go on, and warns, when the handler throws or gives what cannot be sent', async () => {
     const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
     closeAfter(() => warn.mockRestore());

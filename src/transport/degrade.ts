@@ -1,6 +1,7 @@
 import type { ProxyError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import type { FailureHandler } from '../exchange/fallback.js';
+import { HeaderList } from '../exchange/header-list.js';
 import { isUpstream } from '../exchange/is-upstream.js';
 import { UpstreamResponse } from '../exchange/upstream-response.js';
 import { inspect } from '../options.js';
@@ -56,9 +57,29 @@ async function ask(
       throw new TypeError(`A fallback must return ${wanted}, received ${inspect(instead)}`);
     }
     if ('pick' in instead) return instead.pick(exchange);
-    return isUpstream(instead) || 'relayTo' in instead ? instead : new UpstreamResponse(instead);
+    if (isUpstream(instead)) return instead;
+    return 'relayTo' in instead ? ownOf(instead) : new UpstreamResponse(instead);
   } catch (cause) {
     warnOfThrown('A fallback threw', cause, 'HEADRACE_FALLBACK');
     return undefined;
   }
+}
+
+/**
+ * A response for this client alone. A fallback may give the same one each time, and edits, or a HEAD,
+ * would change it for the clients to come. Only a stream, or what comes over a wire, can be sent once.
+ */
+function ownOf(response: UpstreamResponse): UpstreamResponse {
+  const { status, statusText, upstream, content } = response;
+  if (response.constructor !== UpstreamResponse) return response;
+  if (content.at === 'stream' || content.at === 'taken' || content.at === 'nowhere') {
+    return response;
+  }
+  const body = content.at === 'wire' ? undefined : content.bytes;
+  const own = new UpstreamResponse({ status, statusText, upstream, body });
+  // Not before the body, which would drop fields that were set to go with it.
+  own.headers = HeaderList.from(response.headers);
+  own.hasBody = response.hasBody;
+  own.maxBodyBytes = response.maxBodyBytes;
+  return own;
 }
