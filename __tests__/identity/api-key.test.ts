@@ -15,6 +15,10 @@ describe('apiKey', () => {
     [{ lookup: ['x'] }, 'apiKey: lookup must be an object or a function, received an array of 1'],
     [{ lookup: { 'k-123': 'a' } }, 'apiKey: lookup must have keys by their SHA-256 in hex, rece'],
     [{ lookup: { [sha256('a')]: {} } }, 'apiKey: lookup must give a name or { subject, claims }'],
+    [
+      { lookup: { [sha256('a')]: { subject: 'a', claims: 'admin' } } },
+      'apiKey: lookup must give a name or { subject, claims }',
+    ],
     [{ lookup, header: 'a', query: 'b' }, 'apiKey: takes header or query'],
     [{ lookup, header: 'a b' }, 'apiKey: header[0] must be a field name, received "a b"'],
     [{ lookup, query: '' }, 'apiKey: query must be a name, received ""'],

@@ -20,6 +20,7 @@ import {
   type Verifier,
 } from 'headrace';
 import { WebSocket, WebSocketServer } from 'ws';
+import { inspect } from '../../src/options.js';
 import { rawClient, rawRequest } from '../helpers/client.js';
 import { basic, bearer, guarded, issuer, NOW, show } from '../helpers/identity.js';
 import { onlyRequest, request } from '../helpers/requests.js';
@@ -145,6 +146,35 @@ describe('authenticate', () => {
     expect([status, body]).toEqual([503, 'ERR_PROXY_AUTH_UNAVAILABLE']);
     expect(header('www-authenticate')).toBeUndefined();
     expect(errors[0]?.cause).toBeInstanceOf(Error);
+  });
+
+  it.each([
+    [{ refuse: 'expired' }],
+    [{ ok: false }],
+    [{ error: 'no such user' }],
+    [{}],
+    [[]],
+    [{ subject: null, claims: {}, scheme: 'test' }],
+    [{ subject: 'ada', scheme: 'test' }],
+    [{ subject: 'ada', claims: null, scheme: 'test' }],
+    [{ subject: 'ada', claims: ['admin'], scheme: 'test' }],
+    [{ subject: 'ada', claims: {} }],
+    ['ada'],
+  ])('takes %j for nobody, but for a verifier that cannot tell', async (verdict) => {
+    const wrong = verdict as unknown as Verdict;
+    for (const verifier of [answers(wrong), answers(Promise.resolve(wrong))]) {
+      const { get, errors } = await guarded([verifier, { optional: true }]);
+      expect((await get()).status).toBe(503);
+      expect(String(errors[0]?.cause)).toBe(
+        'TypeError: authenticate: verifiers[0] must answer with { subject, claims, scheme }, { refused } or undefined, ' +
+          `it answered with ${inspect(verdict)}`,
+      );
+    }
+  });
+
+  it('knows clients that have no name', async () => {
+    const { pass } = await guarded([answers({ subject: undefined, claims: {}, scheme: 'test' })]);
+    expect((await pass()).identity).toEqual({ claims: {}, scheme: 'test' });
   });
 
   it('lets those through whom another verifier knows', async () => {

@@ -166,7 +166,8 @@ function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
 
 function identityOf(path: string, owner: ApiKeyOwner): Identity {
   const { subject, claims = {} } = typeof owner === 'string' ? { subject: owner } : owner;
-  if (typeof subject !== 'string' || subject === '') {
+  const hasClaims = typeof claims === 'object' && claims !== null && !Array.isArray(claims);
+  if (typeof subject !== 'string' || subject === '' || !hasClaims) {
     throw new TypeError(
       `${path} must give a name or { subject, claims }, received ${inspect(owner)}`,
     );

@@ -11,8 +11,8 @@ export interface Refusal {
 export type Verdict = Identity | Refusal | undefined;
 
 /**
- * Knows one kind of credentials. A verifier that throws or rejects says that it cannot tell: the client
- * gets 503, unless another verifier lets it through.
+ * Knows one kind of credentials. A verifier that throws, rejects, or answers with anything but a verdict
+ * cannot tell: the client gets 503, unless another verifier lets it through.
  */
 export interface Verifier {
   /** The kind, as identities and logs name it. */

@@ -194,10 +194,26 @@ function isPromise(verdict: Verdict | Promise<Verdict>): verdict is Promise<Verd
  */
 function isIdentity(verdict: Verdict, i: number, found: Findings): verdict is Identity {
   if (verdict === undefined || verdict === null) return false;
-  if (typeof verdict !== 'object') {
-    throw new TypeError(`authenticate: verifiers[${i}] answered with ${inspect(verdict)}`);
+  if (typeof verdict === 'object' && 'refused' in verdict) {
+    found.refused[i] = verdict.refused;
+    return false;
   }
-  if (!('refused' in verdict)) return true;
-  found.refused[i] = verdict.refused;
-  return false;
+  if (isWhole(verdict)) return true;
+  throw new TypeError(
+    `authenticate: verifiers[${i}] must answer with { subject, claims, scheme }, { refused } or undefined, ` +
+      `it answered with ${inspect(verdict)}`,
+  );
+}
+
+/** Whether all of an identity is there: what asks for its claims later must find some. */
+function isWhole(verdict: unknown): boolean {
+  if (typeof verdict !== 'object' || verdict === null) return false;
+  const { subject, claims, scheme } = verdict as { [Key in keyof Identity]: unknown };
+  return (
+    (subject === undefined || typeof subject === 'string') &&
+    typeof scheme === 'string' &&
+    typeof claims === 'object' &&
+    claims !== null &&
+    !Array.isArray(claims)
+  );
 }
