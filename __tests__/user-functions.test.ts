@@ -2,7 +2,10 @@ import { describe, expect, it, jest } from '@jest/globals';
 import {
   type Around,
   addressList,
+  authenticate,
   authorize,
+  basicAuth,
+  bearerJwt,
   circuitBreaker,
   concurrencyLimit,
   type Exchange,
@@ -10,6 +13,7 @@ import {
   forwardedFor,
   type Handler,
   loadBalancer,
+  proxyErrors,
   proxyPass,
   rateLimiter,
   requestId,
@@ -216,16 +220,74 @@ describe('an async function where another one is wanted', () => {
   });
 });
 
+/** Ways in which a function fails that nothing depends on. */
+const failures: [how: string, given: Given][] = [
+  [
+    'throws',
+    () => {
+      throw new Error('of the user');
+    },
+  ],
+  ['rejects', async () => Promise.reject(new Error('of the user'))],
+];
+
+/** What is told something and asked nothing: its pieces, the answer without it, and its name in warnings. */
+const listeners: [
+  name: string,
+  pieces: (given: Given, url: string) => Middleware[],
+  status: number,
+  warning: string,
+][] = [
+  [
+    'the log of errors',
+    (log) => [proxyPass('http://127.0.0.1:1'), proxyErrors({ log })],
+    502,
+    'proxyErrors: log() threw',
+  ],
+  [
+    'the log of refusals',
+    (log) => [authenticate(basicAuth({ users: { ada: 'lovelace' } }), { log }), proxyErrors()],
+    401,
+    'authenticate: log() threw',
+  ],
+  [
+    'the log of keys that do not come',
+    (onError) => {
+      const jwks = { onError };
+      const jwksUrl = 'http://127.0.0.1:1/';
+      return [authenticate(bearerJwt({ algorithms: ['ES256'], jwksUrl, jwks })), proxyErrors()];
+    },
+    503,
+    'bearerJwt: jwks.onError() threw',
+  ],
+  [
+    'a listener of onOutcome()',
+    (listener, url) => [edit((exchange) => exchange.onOutcome(listener)), proxyPass(url)],
+    200,
+    'A listener of exchange.onOutcome() threw',
+  ],
+];
+
+const token = ['{"alg":"ES256","kid":"a"}', '{}', 'signature']
+  .map((part) => Buffer.from(part).toString('base64url'))
+  .join('.');
+
+describe.each(listeners)('%s', (_, pieces, status, warning) => {
+  it.each(failures)('that %s touches no request, and is warned of', async (_how, given) => {
+    const { url } = await serve((_req, res) => res.end());
+    const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    closeAfter(() => warn.mockRestore());
+    const { port } = await gateway('express 5', ...pieces(given, url));
+    const asking = request('GET /', status === 503 ? [`Authorization: Bearer ${token}`] : []);
+    expect((await rawRequest(port, asking)).status).toBe(status);
+    await eventually('a warning', () => warn.mock.calls.length > 0);
+    const detail = expect.stringContaining('of the user');
+    expect(warn.mock.calls).toEqual([[warning, expect.objectContaining({ detail })]]);
+  });
+});
+
 describe('a listener of onOutcome()', () => {
-  it.each<[string, Given]>([
-    [
-      'throws',
-      () => {
-        throw new Error('of the user');
-      },
-    ],
-    ['rejects', async () => Promise.reject(new Error('of the user'))],
-  ])('that %s is told of by a warning, and the others are called', async (_, listener) => {
+  it.each(failures)('that %s does not keep the others from being called', async (_, listener) => {
     const { url } = await serve((_req, res) => res.end());
     const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
     closeAfter(() => warn.mockRestore());

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, it } from '@jest/globals';
+import { beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { hash as argon2 } from '@node-rs/argon2';
 import { hash as bcrypt } from '@node-rs/bcrypt';
 import { type BasicAuthOptions, basicAuth } from 'headrace';
@@ -163,6 +163,26 @@ describe('basicAuth', () => {
     expect(failed.map(({ message }) => message)).toEqual([
       'basicAuth: htpasswd could not be read again',
     ]);
+  });
+
+  it.each<[string, () => unknown]>([
+    [
+      'throws',
+      () => {
+        throw new Error('of the user');
+      },
+    ],
+    ['rejects', async () => Promise.reject(new Error('of the user'))],
+  ])('warns of an onError() that %s, and goes on with the users it has', async (_, onError) => {
+    const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    closeAfter(() => warn.mockRestore());
+    const { path, write } = await userFile(`ada:${hashed}\n`);
+    let now = 0;
+    const { get } = await guarded([basicAuth({ htpasswd: path, now: () => now, onError })]);
+    await write('ada:in clear\n');
+    now = 1_000;
+    expect((await get(basic('ada', 'lovelace'))).status).toBe(200);
+    expect(warn.mock.calls.map(([message]) => message)).toEqual(['basicAuth: onError() threw']);
   });
 
   it('takes the text of a file', async () => {

@@ -227,6 +227,17 @@ describe('authenticate', () => {
     expect(passed).toBe(0);
   });
 
+  it('survives a challenge that throws, whenever it is asked for', async () => {
+    for (const verdict of [undefined, Promise.resolve(undefined)]) {
+      const challenge = (): never => {
+        throw new Error('no challenge');
+      };
+      const { get, errors } = await guarded([{ scheme: 'test', verify: () => verdict, challenge }]);
+      expect((await get()).status).toBe(500);
+      expect(errors.map(({ message }) => message)).toEqual(['no challenge']);
+    }
+  });
+
   it('tells the log of each reason once a window, with how often', async () => {
     const told: Refusals[] = [];
     let now = 0;

@@ -74,6 +74,14 @@ describe('readiness', () => {
     expect((await ask(options, 'GET /health/live')).status).toBe(200);
   });
 
+  it.each([async () => false, async () => Promise.reject(new Error('no answer'))])(
+    'cannot be told by a promise',
+    async (draining) => {
+      const options = { draining: draining as never };
+      expect((await ask(options, 'GET /health/ready')).status).toBe(500);
+    },
+  );
+
   it('ends when the server closes, for those who ask on a connection from before', async () => {
     let held = (): void => {};
     const app = express().use('/health', healthEndpoint());

@@ -360,6 +360,7 @@ describe('metrics', () => {
           throw new Error('no label today');
         },
         odd: (() => 7) as never,
+        late: (async () => Promise.reject(new Error('no label today'))) as never,
       },
     });
     const { url } = await gateway('node:http', m, (_req, res) => res.end());
@@ -367,7 +368,7 @@ describe('metrics', () => {
     await fetchWhole(url, { headers: { 'x-tenant': 'x'.repeat(500) } });
     await fetchWhole(url);
     const of = (tenant: string) =>
-      `headrace_requests_total{method="GET",route="of GET",tenant="${tenant}",broken="other",odd="other",status="200",outcome="completed"}`;
+      `headrace_requests_total{method="GET",route="of GET",tenant="${tenant}",broken="other",odd="other",late="other",status="200",outcome="completed"}`;
     const found = await samples(m, of(''), 1);
     expect(found.get(of('a\\"b\\\\'))).toBe(1);
     expect(found.get(of('x'.repeat(128)))).toBe(1);

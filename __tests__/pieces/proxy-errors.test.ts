@@ -1,4 +1,5 @@
-import { describe, expect, it } from '@jest/globals';
+import type { ServerResponse } from 'node:http';
+import { describe, expect, it, jest } from '@jest/globals';
 import type { ErrorRequestHandler, RequestHandler } from 'express';
 import {
   BadRequestError,
@@ -13,7 +14,8 @@ import {
 } from 'headrace';
 import request from 'supertest';
 import { appWith, errorOf } from '../helpers/apps.js';
-import { gateway } from '../helpers/servers.js';
+import { closeAfter, gateway } from '../helpers/servers.js';
+import { eventually } from '../helpers/settled.js';
 
 /** An app whose requests end in an error, with `proxyErrors()` behind it. */
 function failing(error: unknown, options?: ProxyErrorsOptions) {
@@ -201,6 +203,76 @@ describe('render', () => {
   it('that returns nothing means the usual answer', async () => {
     const app = failing(error, { render: () => undefined });
     await request(app).get('/').expect(502).expect('Content-Type', 'application/problem+json');
+  });
+
+  it.each<[string, () => unknown, reason: string]>([
+    [
+      'throws',
+      () => {
+        throw new Error('no template');
+      },
+      'no template',
+    ],
+    [
+      'is async',
+      async () => ({ body: 'late' }),
+      'render() must return { headers, body } or undefined, received a promise',
+    ],
+    ['rejects', async () => Promise.reject(new Error('no template')), 'received a promise'],
+    ['gives no body', () => ({ headers: {} }), 'received an object ["headers"]'],
+    ['gives a text', () => 'text', 'received "text"'],
+    ['gives a number for a body', () => ({ body: 7 }), 'received an object ["body"]'],
+    ['gives what is no JSON', () => ({ body: { size: 1n } }), 'BigInt'],
+    [
+      'gives what is nothing in JSON',
+      () => ({ body: { toJSON() {} } }),
+      'received an object ["body"]',
+    ],
+    ['gives no header', () => ({ headers: { 'a b': 'c' }, body: '' }), 'Header name'],
+    [
+      'gives what no header can be',
+      () => ({ headers: { 'Content-Language': 'en', 'X-A': 'a\nb' }, body: '' }),
+      'Invalid character',
+    ],
+  ])('that %s is warned of, and means the usual answer', async (_, render, reason) => {
+    const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    closeAfter(() => warn.mockRestore());
+    const { headers, body } = await request(failing(error, { render } as ProxyErrorsOptions))
+      .get('/')
+      .expect(502);
+    expect(body).toHaveProperty('code', 'ERR_PROXY_CONNECT');
+    expect(headers).not.toHaveProperty('content-language');
+    expect(warn.mock.calls[0]).toEqual([
+      'proxyErrors: render() has failed',
+      expect.objectContaining({ detail: expect.stringContaining(reason) }),
+    ]);
+  });
+
+  it.each<[string, ProxyErrorsOptions['render']]>([
+    [
+      'throws',
+      (_error, _req, res) => {
+        res.write('begun');
+        throw new Error('in the middle');
+      },
+    ],
+    [
+      'rejects',
+      (async (_error: unknown, _req: unknown, res: ServerResponse) => {
+        res.end('begun');
+        throw new Error('in the middle');
+      }) as never,
+    ],
+  ])('that answers by itself and %s ends nothing but that answer', async (_, render) => {
+    const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    closeAfter(() => warn.mockRestore());
+    await request(failing(error, { render }))
+      .get('/')
+      .catch(() => {});
+    await eventually('a warning', () => warn.mock.calls.length > 0);
+    expect(warn.mock.calls.map(([message]) => message)).toEqual([
+      'proxyErrors: render() has failed',
+    ]);
   });
 
   it('may answer by itself', async () => {

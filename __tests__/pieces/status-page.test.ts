@@ -257,9 +257,18 @@ describe('actions', () => {
     expect(page.text).toContain('data-action');
   });
 
-  it('are for nobody when the function gives a promise, and an error when it throws', async () => {
-    const promising = await operated((async () => true) as never);
-    await promising.post().expect(403);
+  it.each([
+    ['gives a promise', async () => true],
+    ['rejects', async () => Promise.reject(new Error('no session store'))],
+  ])('are for nobody when the function %s', async (_, allowed) => {
+    const { post } = await operated(allowed as never);
+    const { text } = await post().expect(500);
+    expect(text).toContain(
+      'statusPage: allowActions() must return true or false, received a promise',
+    );
+  });
+
+  it('are an error when the function throws', async () => {
     const throwing = await operated(() => {
       throw new Error('no session store');
     });

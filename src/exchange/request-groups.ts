@@ -114,7 +114,10 @@ function valueFor(label: MetricLabel, exchange: Exchange): string {
   try {
     const value: unknown = label(exchange);
     if (typeof value === 'string') return clean(value);
-    return value === undefined ? '' : OTHER;
+    if (value === undefined) return '';
+    // A rejection that nobody hears of would end the process.
+    if (value instanceof Promise) value.catch(() => {});
+    return OTHER;
   } catch {
     return OTHER;
   }

@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
+import { tell } from '../exchange/tell.js';
 import { type PasswordCheck, passwordCheck } from './passwords.js';
 
 /** Users and what checks their passwords. */
@@ -54,7 +55,8 @@ export class PasswordFile {
       this.#version = version;
       return true;
     } catch (cause) {
-      this.#onError?.(new Error('basicAuth: htpasswd could not be read again', { cause }));
+      const error = new Error('basicAuth: htpasswd could not be read again', { cause });
+      if (this.#onError !== undefined) tell('basicAuth: onError()', this.#onError, error);
       return false;
     }
   }

@@ -1,3 +1,5 @@
+import { tell } from '../exchange/tell.js';
+
 /** How often clients were refused for a reason. */
 export interface Refusals {
   /** The kind of credentials; all kinds together where there were none. */
@@ -16,13 +18,13 @@ const MAX_REASONS = 100;
  * number in the next one. There is no timer; what nobody follows up is told with the next one.
  */
 export class RefusalLog {
-  readonly #tell: (refusals: Refusals) => void;
+  readonly #listener: (refusals: Refusals) => void;
   readonly #windowMs: number;
   readonly #now: () => number;
   readonly #kinds = new Map<string, { count: number; toldAt: number }>();
 
-  constructor(tell: (refusals: Refusals) => void, windowMs: number, now: () => number) {
-    this.#tell = tell;
+  constructor(listener: (refusals: Refusals) => void, windowMs: number, now: () => number) {
+    this.#listener = listener;
     this.#windowMs = windowMs;
     this.#now = now;
   }
@@ -42,6 +44,6 @@ export class RefusalLog {
     const { count } = kind;
     kind.count = 0;
     kind.toldAt = now;
-    this.#tell({ scheme, reason, count });
+    tell('authenticate: log()', this.#listener, { scheme, reason, count });
   }
 }

@@ -1,3 +1,4 @@
+import { tell } from '../exchange/tell.js';
 import { type FetchLimits, fetchJson } from './fetch-json.js';
 import type { Jose } from './jose.js';
 import { usableKeys } from './jwt-keys.js';
@@ -133,16 +134,7 @@ export class RemoteKeys {
       this.#failures += 1;
       this.#failedAt = now();
       this.#failure = new Error('bearerJwt: the keys could not be fetched', { cause });
-      tell(onError, this.#failure);
+      if (onError !== undefined) tell('bearerJwt: jwks.onError()', onError, this.#failure);
     }
-  }
-}
-
-function tell(onError: ((error: Error) => void) | undefined, error: Error): void {
-  try {
-    onError?.(error);
-  } catch (cause) {
-    const detail = String(cause instanceof Error ? cause.stack : cause);
-    process.emitWarning('bearerJwt: jwks.onError() threw', { type: 'HeadraceWarning', detail });
   }
 }

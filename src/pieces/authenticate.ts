@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { AuthUnavailableError, UnauthorizedError } from '../exchange/errors.js';
+import { AuthUnavailableError, type ProxyError, UnauthorizedError } from '../exchange/errors.js';
 import { type Exchange, exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
 import type { Identity } from '../exchange/identity.js';
 import { isForProxy } from '../identity/credentials.js';
@@ -16,7 +16,10 @@ export interface AuthenticateOptions {
    * @default false
    */
   readonly optional?: boolean | undefined;
-  /** Is told why clients are refused: of each reason at once, and then once a window, with how many. */
+  /**
+   * Is told why clients are refused: of each reason at once, and then once a window, with how many. One that
+   * throws or rejects is warned of, and changes no answer.
+   */
   readonly log?: ((refusals: Refusals) => void) | undefined;
   /**
    * How long the same reason is only counted.
@@ -146,8 +149,19 @@ class Gate {
     });
   }
 
-  #refuse(exchange: Exchange, next: Next | undefined, { refused, failure }: Findings): void {
-    if (failure !== undefined) return fail(exchange, new AuthUnavailableError(failure), next);
+  #refuse(exchange: Exchange, next: Next | undefined, found: Findings): void {
+    let error: unknown;
+    try {
+      error = this.#refusal(exchange.req, found);
+    } catch (thrown) {
+      // By a challenge, which may have been asked for when nobody else would hear of it.
+      error = thrown;
+    }
+    fail(exchange, error, next);
+  }
+
+  #refusal(req: IncomingMessage, { refused, failure }: Findings): ProxyError {
+    if (failure !== undefined) return new AuthUnavailableError(failure);
     const reasons: string[] = [];
     for (const [i, reason] of refused.entries()) {
       if (reason === undefined) continue;
@@ -157,9 +171,8 @@ class Gate {
     }
     if (reasons.length === 0) this.#log?.add('any', 'no credentials');
     const cause = new Error(reasons.join('; ') || 'no credentials');
-    const headers = this.#challenge(exchange.req, refused);
-    const status = isForProxy(exchange.req) ? 407 : 401;
-    fail(exchange, new UnauthorizedError({ cause, headers }, status), next);
+    const headers = this.#challenge(req, refused);
+    return new UnauthorizedError({ cause, headers }, isForProxy(req) ? 407 : 401);
   }
 
   /** RFC 9110, 11.6.1 and 11.7.1: what the client could come with, all kinds in one field. */

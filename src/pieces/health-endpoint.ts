@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { mountPath } from '../exchange/client.js';
 import { exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
-import { callable, inspect, known, wholeNumber } from '../options.js';
+import { callable, inspect, known, saidYes, wholeNumber } from '../options.js';
 import { fail } from '../transport/deliver.js';
 import type { UpstreamPool } from '../upstreams/pool.js';
 
@@ -67,7 +67,7 @@ export function healthEndpoint(options: HealthEndpointOptions = {}): HealthEndpo
   };
   const ready: Handler = function readyMiddleware(req, res, next) {
     try {
-      if (draining?.() === true || isClosing(req)) {
+      if (saidYes('healthEndpoint: draining()', draining?.()) || isClosing(req)) {
         return answer(req, res, 503, { status: 'draining' });
       }
     } catch (error) {

@@ -2,8 +2,10 @@ import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:ht
 import type { Attempt } from '../exchange/attempt.js';
 import { isProxyError, type ProxyError } from '../exchange/errors.js';
 import { exchangeOf, type Next } from '../exchange/exchange.js';
-import { callable, known } from '../options.js';
+import { tell } from '../exchange/tell.js';
+import { callable, inspect, known } from '../options.js';
 import { setErrorFields } from '../transport/answer.js';
+import { warnOfThrown } from '../warnings.js';
 
 /** An answer of one's own to an error. */
 export interface RenderedError {
@@ -15,11 +17,17 @@ export interface RenderedError {
 
 /** Options for {@link proxyErrors}. */
 export interface ProxyErrorsOptions {
-  /** Is told of every proxy error, with the request and the tries made for it. */
+  /**
+   * Is told of every proxy error, with the request and the tries made for it. One that throws or rejects is
+   * warned of, and changes no answer.
+   */
   readonly log?:
     | ((error: ProxyError, req: IncomingMessage, attempts: readonly Attempt[]) => void)
     | undefined;
-  /** Makes the answer; nothing returned means the usual one. Status and `Retry-After` are set already. */
+  /**
+   * Makes the answer; nothing returned means the usual one, and so does what throws or cannot be sent, a
+   * promise among it. Status and `Retry-After` are set already.
+   */
   readonly render?:
     | ((error: ProxyError, req: IncomingMessage, res: ServerResponse) => RenderedError | undefined)
     | undefined;
@@ -47,23 +55,70 @@ export function proxyErrors(options: ProxyErrorsOptions = {}): ErrorHandler {
 
   return function proxyErrorsMiddleware(error, req, res, next) {
     if (!isProxyError(error)) return next(error);
-    log?.(error, req, exchangeOf(req, res).attempts);
+    if (log !== undefined) {
+      tell('proxyErrors: log()', log, error, req, exchangeOf(req, res).attempts);
+    }
     if (res.headersSent) {
       res.destroy();
       return;
     }
-    for (const name of res.getHeaderNames()) res.removeHeader(name);
-    res.statusCode = error.status;
-    setErrorFields(res, error.headers);
-    const { headers = {}, body } = render?.(error, req, res) ?? usualAnswer(error, req);
-    if (res.headersSent) return;
-    for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
-    const bytes = toBytes(body);
-    if (!res.hasHeader('Content-Type')) res.setHeader('Content-Type', typeOf(body));
-    if (!res.hasHeader('Cache-Control')) res.setHeader('Cache-Control', 'no-store');
-    res.setHeader('Content-Length', bytes.length);
-    res.end(bytes);
+    begin(res, error);
+    if (render !== undefined && answered(render, error, req, res)) return;
+    send(res, usualAnswer(error, req));
   };
+}
+
+/** What every answer to an error begins with. */
+function begin(res: ServerResponse, error: ProxyError): void {
+  for (const name of res.getHeaderNames()) res.removeHeader(name);
+  res.statusCode = error.status;
+  setErrorFields(res, error.headers);
+}
+
+type Render = NonNullable<ProxyErrorsOptions['render']>;
+
+/** Whether `render()` has answered. One that fails must not hide what has failed before. */
+function answered(
+  render: Render,
+  error: ProxyError,
+  req: IncomingMessage,
+  res: ServerResponse,
+): boolean {
+  try {
+    const rendered = render(error, req, res);
+    // It may have answered by itself, and fail only then.
+    if (rendered instanceof Promise) rendered.catch(warn);
+    if (res.headersSent) return true;
+    if (rendered === undefined || rendered === null) return false;
+    send(res, rendered);
+    return true;
+  } catch (cause) {
+    warn(cause);
+    if (res.headersSent) {
+      res.destroy();
+      return true;
+    }
+    begin(res, error);
+    return false;
+  }
+}
+
+function warn(cause: unknown): void {
+  warnOfThrown('proxyErrors: render() has failed', cause);
+}
+
+function send(res: ServerResponse, rendered: RenderedError): void {
+  const { headers = {}, body } = rendered;
+  const bytes = toBytes(body);
+  if (bytes === undefined) {
+    const wanted = `{ headers, body } or undefined, received ${inspect(rendered)}`;
+    throw new TypeError(`proxyErrors: render() must return ${wanted}`);
+  }
+  for (const [name, value] of Object.entries(headers)) res.setHeader(name, value);
+  if (!res.hasHeader('Content-Type')) res.setHeader('Content-Type', typeOf(body));
+  if (!res.hasHeader('Cache-Control')) res.setHeader('Cache-Control', 'no-store');
+  res.setHeader('Content-Length', bytes.length);
+  res.end(bytes);
 }
 
 function typeOf(body: RenderedError['body']): string {
@@ -71,9 +126,11 @@ function typeOf(body: RenderedError['body']): string {
   return body instanceof Uint8Array ? 'application/octet-stream' : 'application/json';
 }
 
-function toBytes(body: RenderedError['body']): Uint8Array {
+/** The body as it is sent; `undefined` for what is nothing that can be. */
+function toBytes(body: unknown): Uint8Array | undefined {
   if (body instanceof Uint8Array) return body;
-  return Buffer.from(typeof body === 'string' ? body : JSON.stringify(body));
+  const text: unknown = typeof body === 'object' && body !== null ? JSON.stringify(body) : body;
+  return typeof text === 'string' ? Buffer.from(text) : undefined;
 }
 
 function usualAnswer(error: ProxyError, req: IncomingMessage): RenderedError {

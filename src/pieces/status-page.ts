@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
-import { inspect, known } from '../options.js';
+import { inspect, known, saidYes } from '../options.js';
 import { Desk, refuse } from '../status/desk.js';
 import { fail } from '../transport/deliver.js';
 import type { UpstreamPool } from '../upstreams/pool.js';
@@ -96,8 +96,8 @@ function answer(
   query: URLSearchParams,
   allowed: NonNullable<StatusPageOptions['allowActions']>,
 ): void {
-  // Whatever a function may return, nothing but `true` says yes.
-  const mayAct = () => (typeof allowed === 'function' ? allowed(req) === true : allowed);
+  const mayAct = () =>
+    typeof allowed === 'function' ? saidYes('statusPage: allowActions()', allowed(req)) : allowed;
   const { method } = req;
   if (method === 'GET' || method === 'HEAD') {
     desk.show(req, res, query.get('format'), mayAct);
