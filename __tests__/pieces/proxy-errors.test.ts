@@ -14,8 +14,31 @@ import {
 } from 'headrace';
 import request from 'supertest';
 import { appWith, errorOf } from '../helpers/apps.js';
-import { closeAfter, gateway } from '../helpers/servers.js';
+import { closeAfter, frameworks, gateway, type Middleware, serve } from '../helpers/servers.js';
 import { eventually } from '../helpers/settled.js';
+
+/** What an app says of whatever it sends. */
+const OWN = {
+  'access-control-allow-origin': 'http://spa.example',
+  'content-security-policy': "default-src 'self'",
+  'strict-transport-security': 'max-age=31536000',
+  'x-request-id': 'a',
+  vary: 'Origin',
+  'set-cookie': 'session=1',
+};
+
+/** What it says of the one body that it meant to send. */
+const OF_BODY = {
+  'content-type': 'text/css',
+  'content-encoding': 'gzip',
+  'content-disposition': 'attachment',
+  'content-length': '99999',
+  'transfer-encoding': 'chunked',
+  etag: '"stale"',
+  'last-modified': 'Thu, 01 Jan 2026 00:00:00 GMT',
+  'cache-control': 'public, max-age=60',
+  'cdn-cache-control': 'max-age=60',
+};
 
 /** An app whose requests end in an error, with `proxyErrors()` behind it. */
 function failing(error: unknown, options?: ProxyErrorsOptions) {
@@ -92,6 +115,44 @@ describe('proxyErrors', () => {
     expect(headers).not.toHaveProperty('etag');
     expect(headers).not.toHaveProperty('content-encoding');
     expect(headers).toHaveProperty('content-length');
+  });
+
+  it.each(frameworks)('keeps what the app says of every answer, in %s', async (framework) => {
+    const set: Middleware = (_req, res, next) => {
+      for (const [name, value] of [...Object.entries(OWN), ...Object.entries(OF_BODY)]) {
+        res.setHeader(name, value);
+      }
+      next();
+    };
+    const bare = proxyPass('http://127.0.0.1:1');
+    const ends: Middleware[][] = [[bare, proxyErrors()], [(req, res) => bare(req, res)]];
+    for (const end of ends) {
+      const { url } = await gateway(framework, set, ...end);
+      const { status, headers } = await fetch(url);
+      expect(status).toBe(502);
+      for (const [name, value] of Object.entries(OWN)) {
+        expect([name, headers.get(name)]).toEqual([name, String(value)]);
+      }
+      for (const [name, value] of Object.entries(OF_BODY)) {
+        expect([name, headers.get(name)]).not.toEqual([name, value]);
+      }
+    }
+  });
+
+  it('leaves nothing of the head of an upstream that could not be sent', async () => {
+    const set: Middleware = (_req, res, next) => {
+      const { writeHead } = res;
+      res.setHeader('X-App', 'ours');
+      res.writeHead = () => {
+        res.writeHead = writeHead;
+        throw new Error('of other middleware');
+      };
+      next();
+    };
+    const { url } = await serve((_req, res) => res.setHeader('X-Upstream', 'theirs').end());
+    const app = await gateway('express 5', set, proxyPass(url), proxyErrors());
+    const { status, headers } = await fetch(app.url);
+    expect([status, headers.get('x-app'), headers.get('x-upstream')]).toEqual([502, 'ours', null]);
   });
 
   it('sends the fields of the error, such as Retry-After', async () => {

@@ -1,5 +1,6 @@
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Attempt } from '../exchange/attempt.js';
+import { dropBodyFields } from '../exchange/body-fields.js';
 import { isProxyError, type ProxyError } from '../exchange/errors.js';
 import { exchangeOf, type Next } from '../exchange/exchange.js';
 import { tell } from '../exchange/tell.js';
@@ -43,7 +44,8 @@ export type ErrorHandler = (
 
 /**
  * Turns proxy errors into clean answers, in the language the client asks for: problem details
- * (RFC 9457), HTML or plain text. Other errors go on to the next error handler. Place it last.
+ * (RFC 9457), HTML or plain text. What the app has set on `res` stays, unless it describes another body.
+ * Other errors go on to the next error handler. Place it last.
  *
  * @example
  * app.use(proxyErrors({ log: (error, req) => console.error(req.url, error.code, error.cause) }));
@@ -70,7 +72,7 @@ export function proxyErrors(options: ProxyErrorsOptions = {}): ErrorHandler {
 
 /** What every answer to an error begins with. */
 function begin(res: ServerResponse, error: ProxyError): void {
-  for (const name of res.getHeaderNames()) res.removeHeader(name);
+  dropBodyFields(res);
   res.statusCode = error.status;
   setErrorFields(res, error.headers);
 }

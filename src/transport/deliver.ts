@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http';
+import { dropBodyFields } from '../exchange/body-fields.js';
 import { distrustBehind } from '../exchange/distrust.js';
 import { isProxyError, ModifyResponseError } from '../exchange/errors.js';
 import type { Exchange, Next } from '../exchange/exchange.js';
@@ -133,7 +134,7 @@ function answerPlainly(
   headers: Readonly<Record<string, string>> | undefined,
 ): void {
   const { res } = exchange;
-  for (const name of res.getHeaderNames()) res.removeHeader(name);
+  dropBodyFields(res);
   setErrorFields(res, headers);
   const text = `${STATUS_CODES[status] ?? status}\n`;
   res.writeHead(status, {
