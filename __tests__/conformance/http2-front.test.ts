@@ -29,6 +29,21 @@ import { eventually, settled } from '../helpers/settled.js';
 
 const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR } = constants;
 
+/** What an upstream says to its own connection, or cannot say twice. */
+const hopByHop = new Set([
+  'connection',
+  'content-length',
+  'host',
+  'http2-settings',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+
 let ca: Authority;
 let certificate: Certificate;
 
@@ -108,6 +123,39 @@ describe.each(['connect', 'bare'] as const)('an HTTP/2 front (%s)', (kind) => {
     ]);
     const gone = ['connection', 'keep-alive', 'x-gone', 'upgrade', 'transfer-encoding'];
     expect(Object.keys(headers).filter((name) => gone.includes(name))).toEqual([]);
+  });
+
+  it('answers with one line of what HTTP/2 may have no more of, and with all lines of the rest', async () => {
+    const names = Object.entries(constants)
+      .filter(([key]) => /^HTTP2_HEADER_[A-Z]/.test(key))
+      .map(([, name]) => String(name))
+      .filter((name) => /^[a-z]/.test(name) && !hopByHop.has(name));
+    const upstream = await rawUpstream((request) => {
+      const [, name] = /^GET \/(\S*)/.exec(request) ?? [];
+      return `HTTP/1.1 200 OK\r\nX-Many: 1\r\nX-Many: 2\r\n${name}: a\r\n${name}: b\r\nContent-Length: 2\r\n\r\nok`;
+    });
+    const { session } = await front(kind, pass(upstream.url));
+    expect(names).toEqual(expect.arrayContaining(['date', 'etag', 'x-content-type-options']));
+    for (const name of names) {
+      const { status, headers, body } = await http2Ask(session, { ':path': `/${name}` });
+      expect([name, status, body, headers['x-many']]).toEqual([name, 200, 'ok', '1, 2']);
+      if (name === 'date') expect(headers.date).toBe('a');
+    }
+  });
+
+  it('answers with an error, and a date of its own, when middleware has set what cannot be written', async () => {
+    const upstream = await rawUpstream(
+      'HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Length: 2\r\n\r\nok',
+    );
+    const proxy = pass(upstream.url);
+    const { session } = await front(kind, ((req, res, next) => {
+      if (req.url === '/bad') res.setHeader('ETag', ['a', 'b']);
+      proxy(req, res, next);
+    }) as Handler);
+    const { status, headers } = await http2Ask(session, { ':path': '/bad' });
+    expect(status).toBe(502);
+    expect(Date.parse(String(headers.date))).toBeGreaterThan(Date.now() - 60_000);
+    expect((await http2Ask(session)).body).toBe('ok');
   });
 
   it('answers HEAD, 204 and 304 without a body', async () => {
@@ -270,6 +318,18 @@ describe.each(['connect', 'bare'] as const)('an HTTP/2 front (%s)', (kind) => {
 });
 
 describe('pieces behind an HTTP/2 front', () => {
+  it('break a stream off, and nothing else, when the answer to an error cannot be written', async () => {
+    const failing = pass('http://127.0.0.1:1');
+    const { session } = await front('bare', ((req, res) =>
+      failing(req, res, () => {
+        res.setHeader('ETag', ['a', 'b']);
+        res.end();
+      })) as Handler);
+    const { status, code } = await http2Ask(session);
+    expect([status, code]).toEqual([0, NGHTTP2_INTERNAL_ERROR]);
+    expect(session.destroyed).toBe(false);
+  });
+
   it('know the authority as the host, and https', async () => {
     const upstream = await rawUpstream();
     const fields = [

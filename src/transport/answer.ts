@@ -14,6 +14,7 @@ import type { Upstream } from '../upstreams/upstream.js';
 import { breakOff } from './break-off.js';
 import { checkedStream } from './checked-stream.js';
 import { Departures } from './departures.js';
+import { isSingleLine, removeLines } from './http2-lines.js';
 import { lingerOnUpload } from './linger.js';
 import { limitSlowReader } from './slow-reader.js';
 
@@ -153,9 +154,9 @@ function writeHead(res: ServerResponse, response: UpstreamResponse, length?: num
     else if (length === 0 && !Object.hasOwn(res, 'writeHead')) res.statusCode = status;
     else res.writeHead(status);
   } catch (cause) {
-    for (let i = 0; i < lines.length; i += 2) res.removeHeader(lines[i] as string);
+    removeLines(res, lines);
     // The reason of the status that was not sent.
-    res.statusMessage = '';
+    if (!isHttp2(res)) res.statusMessage = '';
     throw new BadResponseError({ cause, upstream: response.upstream });
   }
 }
@@ -181,7 +182,7 @@ function setLine(res: ServerResponse, lines: readonly string[], i: number): void
   const { lower, flags } = fieldInfo(name);
   if (lower === 'transfer-encoding' || lower === 'trailer') return;
   if (flags & LIST ? res.hasHeader(name) : isRepeat(lines, i, name.length, lower)) {
-    res.appendHeader(name, lines[i + 1] as string);
+    if (!isSingleLine(res, lower)) res.appendHeader(name, lines[i + 1] as string);
   } else {
     res.setHeader(name, lines[i + 1] as string);
   }

@@ -5,7 +5,7 @@ import { isProxyError, ModifyResponseError } from '../exchange/errors.js';
 import type { Exchange, Next } from '../exchange/exchange.js';
 import { NoBody, type UpstreamResponse } from '../exchange/upstream-response.js';
 import { inspect } from '../options.js';
-import { sendAnswer, setErrorFields } from './answer.js';
+import { endFailed, sendAnswer, setErrorFields } from './answer.js';
 import { breakOff } from './break-off.js';
 import { degrade } from './degrade.js';
 import { lingerOnUpload } from './linger.js';
@@ -123,8 +123,13 @@ function refuse(exchange: Exchange, error: unknown, next: Next | undefined): voi
   }
   const known = isProxyError(error) ? error : undefined;
   lingerOnUpload(req, res);
-  if (next !== undefined) next(error);
-  else answerPlainly(exchange, known?.status ?? 500, known?.headers);
+  try {
+    if (next !== undefined) next(error);
+    else answerPlainly(exchange, known?.status ?? 500, known?.headers);
+  } catch (thrown) {
+    // Nobody is above to catch it: a head that cannot be written must not end the process.
+    endFailed(exchange, thrown);
+  }
 }
 
 /** What a bare `node:http` server, which has no error middleware, lets its client know. */
