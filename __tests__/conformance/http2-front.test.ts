@@ -20,6 +20,7 @@ import {
   proxyPass,
   reverseProxy,
   rewriteRedirects,
+  Upstream,
 } from 'headrace';
 import { type Authority, authority, type Certificate } from '../helpers/certificates.js';
 import { frameUpload, http2Answer, http2Ask, http2Client } from '../helpers/http2.js';
@@ -171,6 +172,53 @@ describe.each(['connect', 'bare'] as const)('an HTTP/2 front (%s)', (kind) => {
       const res = await http2Ask(session, { ':path': `/${status}` });
       expect([res.status, res.headers.etag, res.body, res.code]).toEqual([status, '"a"', '', 0]);
     }
+  });
+
+  it('completes with HEAD, 204, 205 and 304, and is not in flight any more', async () => {
+    const upstream = await rawUpstream((request) =>
+      request.startsWith('HEAD')
+        ? 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n'
+        : `HTTP/1.1 ${request.slice(5, 8)} X\r\nContent-Length: ${request.startsWith('GET /205') ? 2 : 0}\r\n\r\n`,
+    );
+    const outcomes: string[] = [];
+    const target = new Upstream(upstream.url);
+    closeAfter(() => target.close());
+    const handler = pass(upstream.url);
+    const { session } = await front(kind, ((req, res, next) => {
+      const exchange = exchangeOf(req, res);
+      exchange.lease(target);
+      exchange.onOutcome(({ outcome }) => outcomes.push(String(outcome)));
+      handler(req, res, next);
+    }) as Handler);
+    const asked: [method: string, path: string, status: number][] = [
+      ['HEAD', '/', 200],
+      ['GET', '/204', 204],
+      ['GET', '/205', 205],
+      ['GET', '/304', 304],
+    ];
+    for (const [i, [method, path, status]] of asked.entries()) {
+      const res = await http2Ask(session, { ':method': method, ':path': path });
+      expect([res.status, res.body, res.code]).toEqual([status, '', 0]);
+      await eventually('the outcome', () => outcomes.length === i + 1);
+    }
+    expect([outcomes, target.inFlight]).toEqual([Array(4).fill('completed'), 0]);
+  });
+
+  it('ends the call upstream when the client resets a HEAD', async () => {
+    const upstream = await rawUpstream(() => undefined);
+    const outcomes: string[] = [];
+    const handler = pass(upstream.url);
+    const { session } = await front(kind, ((req, res, next) => {
+      exchangeOf(req, res).onOutcome(({ outcome }) => outcomes.push(String(outcome)));
+      handler(req, res, next);
+    }) as Handler);
+    const stream = session.request({ ':method': 'HEAD', ':path': '/' });
+    stream.on('error', () => {});
+    await eventually('the request upstream', () => upstream.received() !== '');
+    stream.close(NGHTTP2_CANCEL);
+    await eventually('the outcome', () => outcomes.length > 0);
+    expect(outcomes).toEqual(['client-closed']);
+    await eventually('the end of the call', () => upstream.sockets[0]?.destroyed === true);
   });
 
   it('passes interim responses and trailers', async () => {

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { isAnswered, isGone } from './answers.js';
+import { isAnswered, isGone, isHttp2 } from './answers.js';
 import { type Carrier, EXCHANGE } from './carrier.js';
 import { ClientClosedError } from './errors.js';
 import type { Exchange } from './exchange.js';
@@ -12,6 +12,10 @@ export function settleWithAnswer(res: ServerResponse): void {
   } else {
     res.on('close', onAnswerClosed);
     closeWithConnection(res);
+    // Node says nothing of the end of a stream while the answer to its HEAD has not been ended.
+    if (isHttp2(res) && res.req.method === 'HEAD') {
+      res.stream.once('close', () => onAnswerClosed.call(res));
+    }
   }
 }
 

@@ -38,7 +38,7 @@ export function sendAnswer(exchange: Exchange, response: UpstreamResponse): void
   } else if (isBodyless(res, response)) {
     writeHead(res, response);
     response.discard();
-    sendWhole(exchange);
+    sendNothing(exchange);
   } else if (content.at === 'wire') {
     response.relayTo(res, writeHead);
   } else if (content.at === 'memory' || content.at === 'edit') {
@@ -67,6 +67,13 @@ function* piecesOf(bytes: Buffer): Generator<Buffer> {
 /** Ends an answer of which the rest, `last`, is known, together with the others of this turn. */
 export function sendWhole(exchange: Exchange, last?: Buffer): void {
   departures.add(exchange, last);
+  lingerOnUpload(exchange.req, exchange.res);
+}
+
+/** In HTTP/2, such a head ends its stream: an answer that has not been ended by then would count as broken off. */
+function sendNothing(exchange: Exchange): void {
+  if (!isHttp2(exchange.res)) return sendWhole(exchange);
+  leave(exchange, undefined);
   lingerOnUpload(exchange.req, exchange.res);
 }
 
@@ -197,11 +204,13 @@ function isRepeat(lines: readonly string[], end: number, length: number, lower: 
 }
 
 function isBodyless(res: ServerResponse, response: UpstreamResponse): boolean {
-  return res.req.method === 'HEAD' || forbidsBody(response.status);
+  if (res.req.method === 'HEAD' || forbidsBody(response.status)) return true;
+  // RFC 9110, 15.3.6: it has none either, and in HTTP/2 Node sees to that.
+  return response.status === 205 && isHttp2(res);
 }
 
 function forbidsLength(status: number): boolean {
-  return status === 204 || status < 200;
+  return status === 204 || status === 205 || status < 200;
 }
 
 function sendStream(exchange: Exchange, stream: Readable): void {
