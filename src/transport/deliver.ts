@@ -9,7 +9,7 @@ import { endFailed, sendAnswer, setErrorFields } from './answer.js';
 import { breakOff } from './break-off.js';
 import { degrade } from './degrade.js';
 import { lingerOnUpload } from './linger.js';
-import { log } from './log.js';
+import { log, masked } from './log.js';
 
 /** What becomes of a response once its edits have run. */
 export type Done = (exchange: Exchange, response: UpstreamResponse, next: Next | undefined) => void;
@@ -91,7 +91,7 @@ export function fail(
   exchange.watch();
   if (!exchange.open) return;
   if (passesForSuccess(error)) error = new Error(`${inspect(error)} was thrown`, { cause: error });
-  if (log.enabled) log('%s %s failed: %O', exchange.method, exchange.path, error);
+  if (log.enabled) log('%s %s failed: %O', exchange.method, masked(exchange.path), error);
   const known = isProxyError(error) ? error : undefined;
   if (known?.code === 'ERR_PROXY_CLIENT_CLOSED') return;
   // RFC 9112, 9.3: a server that does not trust what follows on a connection closes it, whoever answers.

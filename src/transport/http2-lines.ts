@@ -58,7 +58,7 @@ export function http2Lines(lines: readonly string[]): Record<string, string | st
 }
 
 /** Takes a field off an answer. Node hears in it that there is to be no `Date`, and in HTTP/2 leaves the one there is. */
-export function removeField(res: ServerResponse, name: string): void {
+function removeField(res: ServerResponse, name: string): void {
   const { sendDate } = res;
   res.removeHeader(name);
   res.sendDate = sendDate;

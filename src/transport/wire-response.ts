@@ -17,7 +17,7 @@ import { forbidsBody, UpstreamResponse, type WriteHead } from '../exchange/upstr
 import type { Upstream } from '../upstreams/upstream.js';
 import { failure, mayGoAgain } from './failures.js';
 import { passInterim } from './interim.js';
-import { log } from './log.js';
+import { log, masked } from './log.js';
 import {
   objectionTo,
   type ParsedFields,
@@ -73,7 +73,7 @@ export class WireResponse
   /** Hands the request to undici. */
   dispatch(): void {
     const { connections, request, again } = this.#try;
-    if (log.enabled) log('%s %s → %s', request.method, request.path, this.upstream);
+    if (log.enabled) log('%s %s → %s', request.method, masked(request.path), this.upstream);
     if (again) connections.dispatchFresh(request, this);
     else connections.dispatch(request, this);
   }
