@@ -15,6 +15,7 @@ import {
   proxyErrors,
   proxyPass,
   proxyStatus,
+  rateLimiter,
   retry,
   reverseProxy,
   rewriteUrl,
@@ -381,6 +382,19 @@ describe('fallback', () => {
     const { port } = await gateway('express 5', fallback(make), proxyPass(await refusing()));
     const { status, body } = await rawRequest(port, GET);
     expect(`${status} ${body}`).toBe(expected);
+  });
+
+  it.each<[string, FallbackHandler, string | undefined]>([
+    ['answers', () => ({ body: 'from a copy' }), undefined],
+    ['answers with the same status', () => ({ status: 429 }), '9'],
+    ['answers with a wait of its own', () => ({ headers: { 'Retry-After': '5' } }), '5'],
+    ['has nothing', () => undefined, '9'],
+  ])('tells no client to wait that it serves: where it %s', async (_, handler, retryAfter) => {
+    const degrading = fallback(handler);
+    closeAfter(() => degrading.close());
+    const limiter = rateLimiter({ limit: 0, retryAfter: 9 });
+    const { port } = await gateway('express 5', degrading, limiter, proxyPass(), proxyErrors());
+    expect((await rawRequest(port, GET)).header('retry-after')).toBe(retryAfter);
   });
 
   it('lets the error go on, and warns, when the handler throws or gives what cannot be sent', async () => {

@@ -32,6 +32,7 @@ export async function degrade(
     if (instead === undefined) continue;
     if (!isUpstream(instead)) {
       exchange.degrade(error, undefined);
+      if (!REFUSALS.has(instead.status)) dropRetryAfter(exchange, error);
       return respond(instead);
     }
     if (resume === undefined || !exchange.canSendAgain) {
@@ -42,6 +43,19 @@ export async function degrade(
     }
   }
 }
+
+/** Answers that an error's `Retry-After` is right for as well. */
+const REFUSALS: ReadonlySet<number> = new Set([429, 503]);
+
+/** `rateLimiter()` sets it ahead of its error: a client that is served is not to wait. */
+function dropRetryAfter({ res }: Exchange, { headers }: ProxyError): void {
+  const asked = Object.entries(headers ?? {}).find(([name]) => name.toLowerCase() === FIELD);
+  if (asked === undefined || res.headersSent) return;
+  // Another value is not the error's.
+  if (String(res.getHeader(FIELD)) === asked[1]) res.removeHeader(FIELD);
+}
+
+const FIELD = 'retry-after';
 
 /** A fallback that fails leaves things as they are: the client hears of the first error. */
 async function ask(
