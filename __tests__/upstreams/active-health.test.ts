@@ -309,6 +309,40 @@ describe('what it makes of the answers', () => {
   });
 });
 
+describe('an expectStatus that says neither yes nor no', () => {
+  it.each<[string, (status: number) => unknown]>([
+    ['a promise', async () => true],
+    [
+      'a promise that rejects',
+      async () => {
+        throw new Error('a bug');
+      },
+    ],
+    ['undefined', () => undefined],
+  ])('is told of once, and the usual rule holds: %s', async (_, expectStatus) => {
+    const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    const asked = asking({
+      expectStatus: expectStatus as (status: number) => boolean,
+      unhealthyAfter: 1,
+      healthyAfter: 1,
+    });
+    asked.begin();
+    const eligible: number[] = [];
+    for (const status of [500, 200, 404]) {
+      await answers(asked, status);
+      eligible.push(asked.pool.eligible.length);
+    }
+    expect(eligible).toEqual([0, 1, 0]);
+    expect(warn.mock.calls).toMatchObject([
+      [
+        'UpstreamPool: health.active.expectStatus has failed',
+        { detail: expect.stringContaining('it must return true or false, received ') },
+      ],
+    ]);
+    warn.mockRestore();
+  });
+});
+
 describe('options of active health', () => {
   it.each<[string, unknown, string]>([
     ['path', 'up', 'must be a path, received "up"'],
