@@ -3,3 +3,17 @@ export function warnOfThrown(message: string, error: unknown, code = 'HEADRACE_L
   const detail = String(error instanceof Error ? error.stack : error);
   process.emitWarning(message, { type: 'HeadraceWarning', code, detail });
 }
+
+/** Calls a listener of the user's. What it throws, now or later, becomes a warning of the process. */
+export function callListener(message: string, listener: () => unknown): void {
+  const warn = (error: unknown): void => warnOfThrown(message, error);
+  try {
+    const result = listener();
+    // Any thenable: promises of other libraries, too, may end the process.
+    if (typeof result === 'object' && result !== null && 'then' in result) {
+      Promise.resolve(result).catch(warn);
+    }
+  } catch (error) {
+    warn(error);
+  }
+}

@@ -356,6 +356,44 @@ describe('what a pool tells', () => {
       detail: expect.stringContaining('of the listener'),
     });
   });
+
+  it.each<[string, () => unknown]>([
+    ['a promise', () => Promise.reject(new Error('of the listener'))],
+    [
+      'a thenable',
+      () =>
+        Object.defineProperty({}, 'then', {
+          value: (_: unknown, reject: (error: Error) => void) => reject(new Error('later')),
+        }),
+    ],
+  ])('warns of a listener that rejects later, by %s, and tells the others', async (_, reject) => {
+    const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    closeAfter(() => warn.mockRestore());
+    const pool = new UpstreamPool(URLS);
+    const told: unknown[] = [];
+    pool.on('ejected', reject as () => void).on('ejected', ({ url }) => told.push(url));
+    pool.upstreams[0]?.bar('ejected');
+    await new Promise(setImmediate);
+    expect(told).toEqual([pool.upstreams[0]?.url]);
+    expect(warn.mock.calls).toMatchObject([["A listener of pool.on('ejected') threw", {}]]);
+  });
+
+  it.each<[unknown, unknown, string]>([
+    ['ejeced', () => {}, 'received "ejeced", did you mean "ejected"?'],
+    [undefined, () => {}, 'the event must be one of "change", "ejected", "recovered", "circuit", '],
+    ['change', 5, "('change'): the listener must be a function, received 5"],
+  ])(
+    'cannot be heard by other names, or by what is no function: %p, %p',
+    (event, listener, message) => {
+      const pool = new UpstreamPool(URLS);
+      for (const method of ['on', 'off'] as const) {
+        const call = () => pool[method](event as 'change', listener as () => void);
+        expect(call).toThrow(TypeError);
+        expect(call).toThrow(`pool.${method}(`);
+        expect(call).toThrow(message);
+      }
+    },
+  );
 });
 
 describe('close', () => {

@@ -17,7 +17,7 @@ import {
   type RateLimitStore,
 } from '../upstreams/rate-limit.js';
 import { checkRateLimit, claimStore } from '../upstreams/rate-limit-checks.js';
-import { warnOfThrown } from '../warnings.js';
+import { callListener } from '../warnings.js';
 
 /** Options for {@link rateLimiter}: those of express-rate-limit, and one of our own. */
 export interface RateLimiterOptions {
@@ -201,12 +201,9 @@ function limiterOf(settings: Settings, store: PromptStore): ReturnType<typeof ra
   const tell = (level: 'error' | 'warn') => (error: unknown, message?: string) => {
     if (!made) throw new TypeError(`rateLimiter: ${messageOf(error)}`, { cause: error });
     if (log.enabled) log('rateLimiter: %s %O', message ?? '', error);
-    try {
-      const told: unknown = settings.logger?.[level](error, message);
-      if (told instanceof Promise) told.catch(warn);
-    } catch (thrown) {
-      warn(thrown);
-    }
+    callListener('The logger of rateLimiter() threw', () =>
+      settings.logger?.[level](error, message),
+    );
   };
   const options = {
     ...rest,
@@ -223,10 +220,6 @@ function limiterOf(settings: Settings, store: PromptStore): ReturnType<typeof ra
   const limiter = rateLimit(options as Partial<Options>);
   made = true;
   return limiter;
-}
-
-function warn(thrown: unknown): void {
-  warnOfThrown('The logger of rateLimiter() threw', thrown);
 }
 
 function messageOf(error: unknown): string {

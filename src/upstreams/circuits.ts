@@ -1,5 +1,5 @@
 import { MAX_TIMER_MS } from '../options.js';
-import { warnOfThrown } from '../warnings.js';
+import { callListener } from '../warnings.js';
 import type { CircuitCounts } from './breaker-metrics.js';
 import {
   Circuit,
@@ -88,7 +88,7 @@ export class Circuits implements CircuitObserver {
     this.#transitions[state] += 1;
     const change: CircuitChange = { state, previous, upstream, key, since, openedAt };
     upstream?.circuitsChanged(change);
-    if (this.#listener !== undefined) tell(this.#listener, change);
+    callListener('circuitBreaker: onStateChange threw', () => this.#listener?.(change));
   }
 
   probing(circuit: Circuit): void {
@@ -154,18 +154,4 @@ export class Circuits implements CircuitObserver {
 
 function noCircuits(): Record<CircuitState, number> {
   return { closed: 0, 'half-open': 0, open: 0 };
-}
-
-/** What a listener throws, now or later, becomes a warning of the process. */
-function tell(listener: CircuitListener, change: CircuitChange): void {
-  try {
-    const result: unknown = listener(change);
-    if (result instanceof Promise) result.catch(warn);
-  } catch (error) {
-    warn(error);
-  }
-}
-
-function warn(error: unknown): void {
-  warnOfThrown('circuitBreaker: onStateChange threw', error);
 }

@@ -206,7 +206,7 @@ export class UpstreamPool {
     return this.#upstreams.map(upstreamStats);
   }
 
-  /** Calls back whenever it happens. What a listener throws becomes a warning of the process. */
+  /** Calls back whenever it happens. What a listener throws, now or later, becomes a warning of the process. */
   on<K extends keyof UpstreamPoolEvents>(event: K, listener: PoolListener<K>): this {
     this.#events.on(event, listener);
     return this;
