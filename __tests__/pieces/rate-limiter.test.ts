@@ -419,9 +419,30 @@ describe('rateLimiter', () => {
       () => Number.NaN,
       'rateLimiter: limit() must return a number of at least 0, received NaN',
     ],
-  ])('hands on what %s throws', async (name, option, message) => {
-    const { ask, errors } = await limited({ [name]: option });
-    expect((await ask()).status).toBe(500);
+    [
+      'identifier',
+      () => 'a"; q=999',
+      'rateLimiter: identifier() must return printable characters without quotes, received "a\\"; q=999"',
+    ],
+    [
+      'identifier',
+      async () => undefined,
+      'rateLimiter: identifier() must return printable characters without quotes, received undefined',
+    ],
+    [
+      'retryAfter',
+      () => Number.NaN,
+      'rateLimiter: retryAfter() must return a number of at least 0, received NaN',
+    ],
+    [
+      'retryAfter',
+      async () => -7,
+      'rateLimiter: retryAfter() must return a number of at least 0, received -7',
+    ],
+  ])('hands on what %s throws, or that it says what cannot be', async (name, option, message) => {
+    const { ask, errors } = await limited({ limit: 0, [name]: option });
+    const answer = await ask();
+    expect([answer.status, answer.header('retry-after')]).toEqual([500, undefined]);
     expect(errors).toMatchObject([{ message }]);
   });
 

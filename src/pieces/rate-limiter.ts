@@ -16,7 +16,12 @@ import {
   type RateLimitInfo,
   type RateLimitStore,
 } from '../upstreams/rate-limit.js';
-import { checkRateLimit, claimStore } from '../upstreams/rate-limit-checks.js';
+import {
+  checkRateLimit,
+  claimStore,
+  IDENTIFIER,
+  isIdentifier,
+} from '../upstreams/rate-limit-checks.js';
 import { callListener } from '../warnings.js';
 
 /** Options for {@link rateLimiter}: those of express-rate-limit, and one of our own. */
@@ -159,7 +164,7 @@ export interface RateLimiter extends Handler {
 export function rateLimiter(options: RateLimiterOptions = {}): RateLimiter {
   checkRateLimit('rateLimiter', options);
   claimStore('rateLimiter: store', options);
-  const { storeTimeoutMs = 1_000, ...rest } = options;
+  const { storeTimeoutMs = 1_000, ...rest } = checkedAnswers(options);
   const store = new PromptStore(options.store ?? new MemoryStore(), {
     timeoutMs: storeTimeoutMs,
     now: () => performance.now(),
@@ -207,7 +212,7 @@ function limiterOf(settings: Settings, store: PromptStore): ReturnType<typeof ra
   };
   const options = {
     ...rest,
-    limit: typeof limit === 'function' ? checkedLimit(limit) : limit,
+    limit,
     legacyHeaders,
     standardHeaders,
     keyGenerator: keyGenerator
@@ -226,13 +231,44 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** What is no number is never passed: without this, nobody would be limited. */
-function checkedLimit(decide: PerRequest<number>): PerRequest<number> {
+/**
+ * The options, with checks of what their functions return: what is no number is never passed, and nobody
+ * would be limited; the others go into fields of the answer as they are.
+ */
+function checkedAnswers(options: RateLimiterOptions): RateLimiterOptions {
+  const { max, limit = max, identifier, retryAfter } = options;
+  const checked = { ...options };
+  if (typeof limit === 'function') checked.limit = answering('limit', limit, isCount, COUNT);
+  if (typeof identifier === 'function') {
+    checked.identifier = answering('identifier', identifier, isIdentifier, IDENTIFIER);
+  }
+  if (typeof retryAfter === 'function') {
+    checked.retryAfter = answering('retryAfter', retryAfter, isSeconds, COUNT);
+  }
+  return checked;
+}
+
+const COUNT = 'a number of at least 0';
+
+function isCount(value: unknown): boolean {
+  return typeof value === 'number' && value >= 0;
+}
+
+function isSeconds(value: unknown): boolean {
+  return isCount(value) && value !== Number.POSITIVE_INFINITY;
+}
+
+function answering<T>(
+  name: string,
+  decide: PerRequest<T>,
+  isFit: (answer: unknown) => boolean,
+  wanted: string,
+): PerRequest<T> {
   return async (req, res) => {
-    const limit = await decide(req, res);
-    if (typeof limit === 'number' && limit >= 0) return limit;
+    const answer = await decide(req, res);
+    if (isFit(answer)) return answer;
     throw new TypeError(
-      `rateLimiter: limit() must return a number of at least 0, received ${inspect(limit)}`,
+      `rateLimiter: ${name}() must return ${wanted}, received ${inspect(answer)}`,
     );
   };
 }

@@ -42,6 +42,14 @@ const FUNCTIONS = ['handler', 'keyGenerator', 'skip', 'requestWasSuccessful'] as
 /** What would break a quoted string of a structured field (RFC 9651, 3.3.3), or have no place in one. */
 const UNQUOTABLE = /[^\x20-\x7e]|["\\]/;
 
+/** What the name of a policy has to be, in words. */
+export const IDENTIFIER = 'printable characters without quotes';
+
+/** Whether a policy can have this name. */
+export function isIdentifier(value: unknown): boolean {
+  return typeof value === 'string' && !UNQUOTABLE.test(value);
+}
+
 /** Throws unless every option is what it should be; express-rate-limit would only print some of it. */
 export function checkRateLimit(factory: string, options: RateLimiterOptions): void {
   known(factory, options, OPTIONS);
@@ -106,9 +114,9 @@ function checkFields(
   if (standardHeaders !== undefined && typeof standardHeaders !== 'boolean') {
     oneOf(at('standardHeaders'), standardHeaders, ['draft-6', 'draft-7', 'draft-8']);
   }
-  if (!isDecided(identifier) && (typeof identifier !== 'string' || UNQUOTABLE.test(identifier))) {
-    const wanted = 'printable characters without quotes';
-    throw new TypeError(`${at('identifier')} must be ${wanted}, received ${inspect(identifier)}`);
+  if (!isDecided(identifier) && !isIdentifier(identifier)) {
+    const received = inspect(identifier);
+    throw new TypeError(`${at('identifier')} must be ${IDENTIFIER}, received ${received}`);
   }
   if (requestPropertyName !== undefined && typeof requestPropertyName !== 'string') {
     const received = inspect(requestPropertyName);
