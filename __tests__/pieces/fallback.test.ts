@@ -514,9 +514,32 @@ describe('fallback', () => {
       { body: Readable.from([]) },
       'fallback.body is a stream, which can be sent once: make it in a function',
     ],
+    [{ headers: 'x' }, 'fallback.headers must be an object or a list of pairs, received "x"'],
+    [{ headers: null }, 'fallback.headers must be an object or a list of pairs, received null'],
+    [
+      { headers: [1] },
+      'fallback.headers must be an object or a list of pairs, received an array of 1',
+    ],
+    [{ status: Symbol('s') }, 'fallback.status must be a number, received Symbol(s)'],
+    [{ status: '503' }, 'fallback.status must be a number, received "503"'],
+    [{ statusText: 5 }, 'fallback.statusText must be a string, received 5'],
+    [{ upstream: 5 }, 'fallback.upstream must be an Upstream, received 5'],
+    [{}, 'fallback is an empty object, which would be sent as a 200 without a body'],
+    [
+      new UpstreamResponse(),
+      'fallback is an UpstreamResponse: give what it is made of, or a function',
+    ],
   ])('refuses %p', (given, message) => {
     expect(() => fallback(given as never)).toThrow(TypeError);
     expect(() => fallback(given as never)).toThrow(message);
+  });
+
+  it('reads the header of a response once, which may be all that is possible', async () => {
+    const degrading = fallback({ headers: new Map([['X-Degraded', 'yes']]).entries() });
+    const { port } = await gateway('express 5', degrading, proxyPass(await refusing()));
+    for (let i = 0; i < 2; i++) {
+      expect((await rawRequest(port, GET)).header('x-degraded')).toBe('yes');
+    }
   });
 
   it('says so when it is mounted without being called', () => {
