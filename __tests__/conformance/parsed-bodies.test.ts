@@ -3,7 +3,7 @@ import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
 import { describe, expect, it } from '@jest/globals';
 import express from 'express';
 import express4 from 'express4';
-import { isProxyError, type ProxyErrorCode, proxyErrors, proxyPass } from 'headrace';
+import { exchangeOf, isProxyError, type ProxyErrorCode, proxyErrors, proxyPass } from 'headrace';
 import multer from 'multer';
 import { rawClient, rawRequest } from '../helpers/client.js';
 import { chunkedUpload, onlyRequest, request, requestsOf, upload } from '../helpers/requests.js';
@@ -114,6 +114,26 @@ describe.each(frameworks)('a parsed body under %s', (framework) => {
     const { body } = await forwarded(upload('POST /', json, '{"a":1}'), parsers.json(), change);
 
     expect(body).toBe(latin1('{"b":"größer € 😀"}'));
+  });
+
+  it('arrives without what described the bytes as they came, unless the app has set it', async () => {
+    const digests = ['Content-MD5: x', 'Digest: x', 'Content-Digest: x', 'Repr-Digest: x'];
+    const set: Middleware = (req, res, next) => {
+      exchangeOf(req, res).headers.set('Content-Digest', 'sha-256=:new:');
+      next();
+    };
+
+    const seen = await forwarded(
+      upload('PUT /', [...json, ...digests, 'Content-Range: bytes 0-6/9'], '{"a":1}'),
+      parsers.json(),
+      set,
+    );
+
+    for (const name of ['content-md5', 'digest', 'repr-digest'])
+      expect([name, ...seen.lines(name)]).toEqual([name]);
+    expect(seen.lines('content-digest')).toEqual(['sha-256=:new:']);
+    // Without it, a part would be taken for the whole.
+    expect(seen.lines('content-range')).toEqual(['bytes 0-6/9']);
   });
 
   it('arrives as what it was replaced with', async () => {

@@ -42,6 +42,15 @@ export const HOP_BY_HOP_FIELDS: readonly string[] = [
   'http2-settings',
 ];
 
+/** Fields about the very bytes of a body, wrong once those are others; in requests and responses alike. */
+export const BYTE_FIELDS: readonly string[] = [
+  'content-encoding',
+  'content-md5',
+  'content-digest',
+  'repr-digest',
+  'digest',
+];
+
 const OWNED_FIELDS: readonly string[] = ['host', 'content-length', 'expect'];
 
 /** Fields by which proxies tell who the client is; replaced or dropped when the peer is not trusted. */

@@ -17,6 +17,7 @@ import {
 } from './body-bytes.js';
 import { decodeText } from './charset.js';
 import { decode } from './content-coding.js';
+import { BYTE_FIELDS } from './fields.js';
 import { HeaderList, type HeadersInit } from './header-list.js';
 
 /** What a response of one's own is made from: `new UpstreamResponse({ status: 200, body: 'hi' })`. */
@@ -54,17 +55,8 @@ export type Content =
 const WIRE: Content = { at: 'wire' };
 const NOWHERE: Content = { at: 'nowhere' };
 
-/** Header fields that describe the bytes of one representation and are wrong once those change. */
-const STALE = [
-  'content-encoding',
-  'content-md5',
-  'content-digest',
-  'repr-digest',
-  'digest',
-  'etag',
-  'accept-ranges',
-  'trailer',
-];
+/** Fields of a response that are wrong once its body is another one. */
+const STALE = [...BYTE_FIELDS, 'etag', 'accept-ranges', 'trailer'];
 
 /**
  * The response of an upstream, as edits see it: its head to change, its body to read, replace or pipe

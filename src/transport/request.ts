@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { BadRequestError, BodyConsumedError, BodyTooLargeError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
+import { BYTE_FIELDS } from '../exchange/fields.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { SendOptions } from './connections.js';
 import { hasUpload } from './linger.js';
@@ -124,7 +125,7 @@ function reparsed(exchange: Exchange, headers: Fields, settings: TransportSettin
   }
   if (body.bytes.length > settings.maxBodyBytes) throw new BodyTooLargeError();
   // The parser has undone the coding, and digests were of the bytes before.
-  for (const name of ['content-encoding', 'content-md5', 'digest', 'content-digest']) {
+  for (const name of BYTE_FIELDS) {
     if (!exchange.headers.isEdited(name)) drop(headers, name);
   }
   if (body.contentType !== undefined) {
