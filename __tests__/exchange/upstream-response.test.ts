@@ -29,12 +29,21 @@ function answering(make: () => UpstreamResponse, ...edits: ResponseEdit[]): Expr
 }
 
 /** An app in front of an upstream that sends these fields and this body. */
-async function behind(
+function behind(
   head: Record<string, string>,
   body: string | Buffer,
   ...edits: ResponseEdit[]
 ): Promise<Express> {
-  const { url } = await serve((_req, res) => void res.writeHead(200, head).end(body));
+  return behindStatus(200, head, body, ...edits);
+}
+
+async function behindStatus(
+  status: number,
+  head: Record<string, string>,
+  body: string | Buffer,
+  ...edits: ResponseEdit[]
+): Promise<Express> {
+  const { url } = await serve((_req, res) => void res.writeHead(status, head).end(body));
   const pass = proxyPass(url);
   closeAfter(() => pass.close());
   const app = express();
@@ -50,6 +59,8 @@ function shouting(): Transform {
     },
   });
 }
+
+const RANGE = { 'Content-Type': 'text/plain', 'Content-Range': 'bytes 0-2/9' };
 
 describe('a response of one’s own', () => {
   it('is 200 and empty by default', async () => {
@@ -339,6 +350,7 @@ describe('body', () => {
       ETag: '"x"',
       'Accept-Ranges': 'bytes',
       Trailer: 'x-checksum',
+      'Content-Range': 'bytes 0-2/9',
     };
     const app = await behind({ ...stale, 'X-Kept': 'yes' }, 'old', (response) => {
       response.body = 'ünïcödé';
@@ -346,6 +358,46 @@ describe('body', () => {
     const { headers } = await request(app).get('/').expect('Content-Length', '11');
     expect(headers).toHaveProperty('x-kept', 'yes');
     for (const name of Object.keys(stale)) expect(headers).not.toHaveProperty(name.toLowerCase());
+  });
+
+  const replace: ResponseEdit = (response) => {
+    response.body = 'new';
+  };
+  it.each<[string, number, Record<string, string>, ResponseEdit, number, string]>([
+    ['unread is whole', 206, RANGE, replace, 200, 'new'],
+    [
+      'read first is no range any more, and not the whole either',
+      206,
+      RANGE,
+      async (response) => {
+        response.body = (await response.text()).toUpperCase();
+      },
+      206,
+      'OLD',
+    ],
+    [
+      'piped through is no range any more either',
+      206,
+      RANGE,
+      (response) => response.pipeThrough(shouting()),
+      206,
+      'OLD',
+    ],
+    ['of several', 206, {}, replace, 206, 'new'],
+    ['that is none', 416, RANGE, replace, 416, 'new'],
+  ])('in the place of a part %s', async (_, status, head, edit, sent, body) => {
+    const app = await behindStatus(status, head, 'old', edit);
+    const answer = await request(app).get('/').expect(sent);
+    expect(String(answer.text ?? answer.body)).toBe(body);
+    expect(answer.headers).not.toHaveProperty('content-range');
+  });
+
+  it('leaves a part as it is that nobody replaces', async () => {
+    const edit: ResponseEdit = ({ headers }) => void headers.set('X-Seen', 'yes');
+    const { headers } = await request(await behindStatus(206, RANGE, 'old', edit))
+      .get('/')
+      .expect(206);
+    expect(headers).toMatchObject({ 'content-range': 'bytes 0-2/9', 'content-length': '3' });
   });
 
   it('keeps fields that are set after it', async () => {

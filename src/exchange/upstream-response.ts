@@ -56,7 +56,7 @@ const WIRE: Content = { at: 'wire' };
 const NOWHERE: Content = { at: 'nowhere' };
 
 /** Fields of a response that are wrong once its body is another one. */
-const STALE = [...BYTE_FIELDS, 'etag', 'accept-ranges', 'trailer'];
+const STALE = [...BYTE_FIELDS, 'content-range', 'etag', 'accept-ranges', 'trailer'];
 
 /**
  * The response of an upstream, as edits see it: its head to change, its body to read, replace or pipe
@@ -162,9 +162,13 @@ export class UpstreamResponse {
 
   /**
    * Replaces the body. `Content-Length` becomes right, and fields that described the old bytes go:
-   * `Content-Encoding`, `ETag`, digests, `Accept-Ranges`. Set your own after the body.
+   * `Content-Encoding`, `Content-Range`, `ETag`, digests, `Accept-Ranges`. Set your own after the body.
    */
   set body(body: BodyInit) {
+    // What takes the place of a part nobody has read is whole. What was made of the part stays a 206: without
+    // Content-Range nobody takes it for that range, while a 200 would be kept as if it were all there is.
+    const isPart = this.#status === 206 && this.headers.has('content-range');
+    if (isPart && this.#content.at === 'wire') this.status = 200;
     this.#dropUnread(body);
     for (const name of STALE) this.headers.delete(name);
     this.#replace(body);
