@@ -53,7 +53,7 @@ describe.each(frameworks)('a parsed body under %s', (framework) => {
     },
   );
 
-  it.each(['null', '0', 'false', '""', '"text"'])(
+  it.each(['null', '0', 'false', '""', '"text"', '"123"', '"{\\"a\\":1}"'])(
     'arrives again from json({ strict: false }): %s',
     async (text) => {
       const parser = parsers.json({ strict: false });
@@ -343,6 +343,25 @@ describe.each(frameworks)('a parsed body under %s', (framework) => {
       expect(upstream.sockets).toEqual([]);
     },
   );
+
+  it('fails with what does not fit, where a parser has read another type', async () => {
+    const messages: string[] = [];
+    const note: Middleware = (error, _req, _res, next) => {
+      messages.push(error.message);
+      next(error);
+    };
+    const parser = parsers.json({ type: () => true });
+    const pass = proxyPass((await rawUpstream()).url);
+    const { port } = await gateway(framework, parser, pass, note, proxyErrors());
+
+    const { status } = await rawRequest(port, upload('POST /', ['Content-Type: text/plain'], '[]'));
+
+    expect([status, ...messages]).toEqual([
+      500,
+      'The request body was read before proxyPass() and req.body is an object, but Content-Type is "text/plain": ' +
+        'place proxyPass() before the middleware that reads it',
+    ]);
+  });
 
   it.each([
     ['invalid JSON', 400, upload('POST /', json, '{"a":')],

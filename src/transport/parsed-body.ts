@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { asUtf8, charsetOf, isJson } from '../exchange/charset.js';
+import { inspect } from '../options.js';
 
 /** A body written out again. */
 export interface EncodedBody {
@@ -25,14 +26,23 @@ export function parsedBody(
     };
   }
   if (isJson(type)) {
-    // text() may have been told to take JSON as text; anything else that is a string was parsed.
-    const text = typeof body === 'string' && isJsonText(body) ? body : toJson(body);
+    const text = typeof body === 'string' && isJsonText(body) ? asItCame(req, body) : toJson(body);
     return text === undefined ? undefined : utf8(text, type);
   }
   if (typeof body === 'string') return encodeText(body, type);
   if (isForm(type) && typeof body === 'object' && body !== null)
     return utf8(encodeForm(body), type);
   return undefined;
+}
+
+/** Why `parsedBody()` wrote nothing. Of what is in the body, nothing is told: it may be a secret. */
+export function unwritable(req: IncomingMessage, type: string | undefined): string {
+  const { body } = req as IncomingMessage & { body?: unknown };
+  if (body === undefined) return 'nothing was left in req.body that can be sent';
+  const kind = typeof body === 'object' ? 'an object' : `a ${typeof body}`;
+  const given =
+    type === undefined ? 'there is no Content-Type' : `Content-Type is ${inspect(type)}`;
+  return `req.body is ${body === null ? 'null' : kind}, but ${given}`;
 }
 
 function encodeText(text: string, type: string | undefined): EncodedBody {
@@ -56,6 +66,16 @@ function utf8(text: string, type: string | undefined): EncodedBody {
 /** There is no JSON for functions and symbols, though the type says nothing of it. */
 function toJson(value: unknown): string | undefined {
   return JSON.stringify(value);
+}
+
+/**
+ * JSON text that text() has left, or a JSON string that json({ strict: false }) has parsed: `123` and `"123"`
+ * are the same in `req.body`. The length of what came can tell; where it does not, it is taken for text.
+ */
+function asItCame({ headers }: IncomingMessage, text: string): string {
+  const string = JSON.stringify(text);
+  const length = headers['content-encoding'] === undefined ? headers['content-length'] : undefined;
+  return Number(length) === Buffer.byteLength(string) ? string : text;
 }
 
 function isJsonText(text: string): boolean {

@@ -5,7 +5,7 @@ import { BYTE_FIELDS } from '../exchange/fields.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { SendOptions } from './connections.js';
 import { hasUpload } from './linger.js';
-import { parsedBody } from './parsed-body.js';
+import { parsedBody, unwritable } from './parsed-body.js';
 import { RequestBody } from './request-body.js';
 import { climbs, outgoingPath, targetAuthority } from './request-guard.js';
 import type { TransportSettings } from './settings.js';
@@ -116,10 +116,11 @@ function reparsed(exchange: Exchange, headers: Fields, settings: TransportSettin
   const { req } = exchange;
   // A chunked body can turn out to be empty; parsers make an object of it all the same.
   if (!req.readableDidRead && isEmpty(req)) return null;
-  const body = parsedBody(req, exchange.headers.get('content-type'));
+  const type = exchange.headers.get('content-type');
+  const body = parsedBody(req, type);
   if (body === undefined) {
     throw new BodyConsumedError(
-      'The request body was read before proxyPass() and nothing was left in req.body that can be sent: ' +
+      `The request body was read before proxyPass() and ${unwritable(req, type)}: ` +
         'place proxyPass() before the middleware that reads it',
     );
   }
