@@ -40,6 +40,7 @@ export {
   type Next,
   type ResponseEdit,
   type Send,
+  type SettledExchange,
 } from './exchange/exchange.js';
 export type { FailureHandler, Substitute } from './exchange/fallback.js';
 export { HeaderList, type HeadersInit } from './exchange/header-list.js';

@@ -62,11 +62,14 @@ function exchangeInExpress(): express.RequestHandler {
       same<typeof answer, ServerResponse>();
     });
     proxy.onOutcome(({ outcome }) => {
-      same<
-        NonNullable<typeof outcome>['type'],
-        'completed' | 'failed' | 'client-closed' | 'upgraded'
-      >();
+      same<typeof outcome.type, 'completed' | 'failed' | 'client-closed' | 'upgraded'>();
     });
+    const ended = ({ outcome }: headrace.SettledExchange): string => outcome.type;
+    proxy.onOutcome(ended);
+    const whenever = ({ outcome }: headrace.Exchange): string | undefined => outcome?.type;
+    proxy.onOutcome(whenever);
+    // @ts-expect-error: while it goes on, an exchange has no outcome
+    ended(proxy);
     same<ReturnType<typeof headrace.exchangeOf>, typeof proxy>();
     headrace.exchangeOf(req, res).upstream = new headrace.Upstream('http://a');
     // @ts-expect-error: the list of attempts is not for others to replace

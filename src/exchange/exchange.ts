@@ -176,7 +176,7 @@ export class Exchange {
   #editsRun = 0;
   #fallbacks: FailureHandler[] | undefined = undefined;
   #degraded: ProxyError | undefined = undefined;
-  #listeners: ((exchange: Exchange) => void)[] | undefined = undefined;
+  #listeners: ((exchange: SettledExchange) => void)[] | undefined = undefined;
   #watched = false;
   #leased: Upstream | undefined = undefined;
 
@@ -302,10 +302,10 @@ export class Exchange {
   }
 
   /** Calls back once when the outcome is known, at once if it is. For logs, metrics and limits. */
-  onOutcome(listener: (exchange: Exchange) => void): void {
+  onOutcome(listener: (exchange: SettledExchange) => void): void {
     this.watch();
     if (this.outcome !== undefined) {
-      notify(listener, this);
+      notify(listener, this as SettledExchange);
     } else {
       this.#listeners ??= [];
       this.#listeners.push(listener);
@@ -387,7 +387,7 @@ export class Exchange {
     const listeners = this.#listeners;
     if (listeners === undefined) return;
     this.#listeners = undefined;
-    for (const listener of listeners) notify(listener, this);
+    for (const listener of listeners) notify(listener, this as SettledExchange);
   }
 
   /**
@@ -406,6 +406,9 @@ export class Exchange {
     return logLine(this);
   }
 }
+
+/** An exchange that has ended, as listeners of `onOutcome()` get it: its outcome is there. */
+export type SettledExchange = Exchange & { readonly outcome: Outcome };
 
 /** The exchange of a request; made, and `res.locals` with it, when it is missing. */
 export function exchangeOf(req: IncomingMessage, res: ServerResponse): Exchange {
