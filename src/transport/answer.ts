@@ -1,3 +1,4 @@
+import type { AsyncResource } from 'node:async_hooks';
 import { ServerResponse, STATUS_CODES } from 'node:http';
 import { finished, Readable } from 'node:stream';
 import { isGone, isHttp2 } from '../exchange/answers.js';
@@ -17,6 +18,7 @@ import { Departures } from './departures.js';
 import { isSingleLine, removeLines } from './http2-lines.js';
 import { lingerOnUpload } from './linger.js';
 import { limitSlowReader } from './slow-reader.js';
+import { Unsent } from './unsent.js';
 
 /** Up to here, a body is cheaper as text in the same write as its head than as a write of its own. */
 const ONE_WRITE_BYTES = 16_384;
@@ -59,6 +61,8 @@ export function sendAnswer(exchange: Exchange, response: UpstreamResponse): void
 }
 
 const departures = new Departures(leave);
+/** What has been ended and waits for its client. */
+export const unsent = new Unsent();
 
 function* piecesOf(bytes: Buffer): Generator<Buffer> {
   for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES);
@@ -73,31 +77,23 @@ export function sendWhole(exchange: Exchange, last?: Buffer): void {
 /** In HTTP/2, such a head ends its stream: an answer that has not been ended by then would count as broken off. */
 function sendNothing(exchange: Exchange): void {
   if (!isHttp2(exchange.res)) return sendWhole(exchange);
-  leave(exchange, undefined);
+  leave(exchange);
   lingerOnUpload(exchange.req, exchange.res);
 }
 
 /** A small body leaves in one write with the head before it. */
-function leave(exchange: Exchange, last: Buffer | undefined): void {
+function leave(exchange: Exchange, last?: Buffer, context?: AsyncResource): void {
   const { res } = exchange;
   // Meanwhile somebody else has ended it, or the client has left.
   if (res.writableEnded || isGone(res)) return;
   try {
     if (last === undefined) res.end();
-    else if (last.length > ONE_WRITE_BYTES) endLong(exchange, last);
+    else if (last.length > ONE_WRITE_BYTES) res.end(last);
     else res.end(last.toString('latin1'), 'latin1');
+    unsent.add(exchange, context);
   } catch (error) {
     endFailed(exchange, error);
   }
-}
-
-/** A client that is quick has room for all of it, and needs no limit. */
-function endLong(exchange: Exchange, last: Buffer): void {
-  const { res } = exchange;
-  res.end(last);
-  const to = isHttp2(res) ? res.stream : res;
-  // Middleware that has put its own `end` there, as compression() does, may still be about to write.
-  if (!to.writableEnded || to.writableLength > 0) limitSlowReader(exchange);
 }
 
 /** Middleware that has put its own `end` on the answer failed. */

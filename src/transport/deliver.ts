@@ -5,7 +5,7 @@ import { isProxyError, ModifyResponseError } from '../exchange/errors.js';
 import type { Exchange, Next } from '../exchange/exchange.js';
 import { NoBody, type UpstreamResponse } from '../exchange/upstream-response.js';
 import { inspect } from '../options.js';
-import { endFailed, sendAnswer, setErrorFields } from './answer.js';
+import { endFailed, sendAnswer, setErrorFields, unsent } from './answer.js';
 import { breakOff } from './break-off.js';
 import { degrade } from './degrade.js';
 import { lingerOnUpload } from './linger.js';
@@ -126,6 +126,7 @@ function refuse(exchange: Exchange, error: unknown, next: Next | undefined): voi
   try {
     if (next !== undefined) next(error);
     else answerPlainly(exchange, known?.status ?? 500, known?.headers);
+    if (res.writableEnded) unsent.add(exchange);
   } catch (thrown) {
     // Nobody is above to catch it: a head that cannot be written must not end the process.
     endFailed(exchange, thrown);

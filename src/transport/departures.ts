@@ -8,8 +8,8 @@ const MOST_WAITING = 32;
 /** Kept from the start: a test that puts its own clock in place of timers must not hold up answers. */
 const atEndOfTurn = setImmediate;
 
-/** Ends the answer of an exchange. */
-export type Leave = (exchange: Exchange, last: Buffer | undefined) => void;
+/** Ends the answer of an exchange; `context` is that of its request. */
+export type Leave = (exchange: Exchange, last: Buffer | undefined, context: AsyncResource) => void;
 
 /**
  * Answers that have become ready in one turn of the event loop leave at its end, one behind the other. Each
@@ -50,7 +50,7 @@ class Departure extends AsyncResource {
   }
 
   run(leave: Leave): void {
-    this.runInAsyncScope(leave, undefined, this.#exchange, this.#last);
+    this.runInAsyncScope(leave, undefined, this.#exchange, this.#last, this);
   }
 }
 

@@ -11,9 +11,14 @@ export function limitSlowReader(exchange: Exchange): void {
   const { res, bodyTimeoutMs } = exchange;
   const to = isHttp2(res) ? res.stream : res;
   let moved = false;
+  let left = to.writableLength;
   let wasWaiting = false;
   const timer = setInterval(() => {
-    const isWaiting = (to.writableNeedDrain || to.writableEnded) && !moved;
+    // Behind the end, nothing tells of what the client takes but what is left.
+    if (to.writableLength < left) moved = true;
+    left = to.writableLength;
+    const isUnsent = to.writableNeedDrain || (to.writableEnded && !to.writableFinished);
+    const isWaiting = isUnsent && !moved;
     moved = false;
     if (isWaiting && wasWaiting) giveUp(exchange);
     wasWaiting = isWaiting;

@@ -5,11 +5,10 @@ import type { Dispatcher } from 'undici';
 import type { ProxyError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import type { UpstreamResponse, WriteHead } from '../exchange/upstream-response.js';
-import { addTrailers, endFailed, flushCompressed, sendWhole } from './answer.js';
+import { addTrailers, endFailed, flushCompressed, sendWhole, unsent } from './answer.js';
 import { breakOff } from './break-off.js';
 import type { Line } from './connections.js';
 import { lingerOnUpload } from './linger.js';
-import { limitSlowReader } from './slow-reader.js';
 import { SpentMemory } from './spent-memory.js';
 
 /** Bytes held before anybody asks for them; then the upstream waits. */
@@ -196,7 +195,7 @@ export class WireBody {
     }
     lingerOnUpload(res.req, res);
     // What is left in our own buffers must not wait for ever either.
-    if (this.#waited) limitSlowReader(this.#exchange);
+    unsent.add(this.#exchange, this.#context);
   }
 
   #pause(): void {

@@ -1,0 +1,48 @@
+import { AsyncResource } from 'node:async_hooks';
+import { setTimeout } from 'node:timers';
+import { isGone, isHttp2 } from '../exchange/answers.js';
+import type { Exchange } from '../exchange/exchange.js';
+import { limitSlowReader } from './slow-reader.js';
+
+/** When an answer that did not leave at once is looked at again. Almost all have left by then. */
+const LOOK_AGAIN_MS = 100;
+
+/** Kept from the start: a test that puts its own clock in place of timers must not keep answers from being looked at. */
+const later = setTimeout;
+
+interface Ended {
+  readonly exchange: Exchange;
+  readonly context: AsyncResource;
+}
+
+/**
+ * Answers that have been ended and were not out at once, as those of TLS and HTTP/2 never are. They share one timer;
+ * only those whose client still has not taken them when it is up get a limit of their own.
+ */
+export class Unsent {
+  #ended: Ended[] = [];
+
+  /** Takes an answer that has been ended; `context` is that of its request. */
+  add(exchange: Exchange, context?: AsyncResource): void {
+    if (isOut(exchange)) return;
+    if (this.#ended.length === 0) later(limitRest, LOOK_AGAIN_MS, this).unref();
+    this.#ended.push({ exchange, context: context ?? new AsyncResource('HeadraceUnsent') });
+  }
+
+  limitRest(): void {
+    const ended = this.#ended;
+    this.#ended = [];
+    for (const { exchange, context } of ended) {
+      if (!isOut(exchange)) context.runInAsyncScope(limitSlowReader, undefined, exchange);
+    }
+  }
+}
+
+/** Whether nothing of an answer waits for its client. compression() may still be about to end one. */
+function isOut({ res }: Exchange): boolean {
+  return isGone(res) || (isHttp2(res) ? res.stream : res).writableFinished;
+}
+
+function limitRest(unsent: Unsent): void {
+  unsent.limitRest();
+}
