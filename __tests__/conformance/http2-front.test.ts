@@ -28,7 +28,7 @@ import { onlyRequest, requestsOf } from '../helpers/requests.js';
 import { closeAfter, listen, type Middleware, OK, rawUpstream, serve } from '../helpers/servers.js';
 import { eventually, settled } from '../helpers/settled.js';
 
-const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR } = constants;
+const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants;
 
 /** What an upstream says to its own connection, or cannot say twice. */
 const hopByHop = new Set([
@@ -447,6 +447,40 @@ describe('pieces behind an HTTP/2 front', () => {
       (await http2Ask(session, { ':method': 'PUT', 'content-length': '99' }, Buffer.alloc(99)))
         .status,
     ).toBe(413);
+  });
+
+  it.each([
+    ['for longer than two seconds', 0],
+    ['than a mebibyte of it', 50_000_000],
+  ])('answer an upload early, and do not take more %s', async (_what, more) => {
+    const upstream = await rawUpstream(() => undefined);
+    const outcomes: string[] = [];
+    const handler = pass(upstream.url, { maxBodyBytes: 10 });
+    const { session } = await front(
+      'connect',
+      ((req, res, next) => {
+        exchangeOf(req, res).onOutcome(({ outcome }) => outcomes.push(String(outcome)));
+        handler(req, res, next);
+      }) as Handler,
+      proxyErrors(),
+    );
+    const stream = session.request({ ':method': 'PUT', ':path': '/' });
+    const answer = http2Answer(stream);
+    const ended = once(stream, 'end');
+    stream.write(Buffer.alloc(11));
+    await ended;
+    let taken = 0;
+    const write = (): void => {
+      if (taken >= more || stream.closed) return;
+      stream.write(Buffer.alloc(65_536), write);
+      taken += 65_536;
+    };
+    write();
+    const { status, code } = await answer;
+    expect([status, code]).toEqual([413, NGHTTP2_NO_ERROR]);
+    expect(taken).toBeLessThanOrEqual(more / 2);
+    await eventually('the outcome', () => outcomes.length === 1);
+    expect(session.destroyed).toBe(false);
   });
 
   it('send nothing for a client that has gone while a middleware took its time', async () => {

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { constants } from 'node:http2';
 import type { Socket } from 'node:net';
 import { isHttp2 } from '../exchange/answers.js';
 import { distrustConnection } from '../exchange/distrust.js';
@@ -19,7 +20,10 @@ export function lingerOnUpload(req: IncomingMessage, res: ServerResponse): void 
   const letGo = holdOpen(req, socket);
   let left = LINGER_BYTES;
   const close = () => {
-    if (!req.complete) socket.destroy();
+    if (req.complete) return;
+    // RFC 9113, 8.1: this code says that the answer is whole, and that the rest is not wanted.
+    if (isHttp2(res)) res.stream.close(constants.NGHTTP2_NO_ERROR);
+    else socket.destroy();
   };
   const limit = () => {
     const timer = setTimeout(close, LINGER_MS);
@@ -37,8 +41,10 @@ export function lingerOnUpload(req: IncomingMessage, res: ServerResponse): void 
       if (left < 0) close();
     });
   };
-  if (res.writableFinished) limit();
-  else res.once('finish', limit);
+  // An answer of HTTP/2 is only called finished once its stream has closed, and that waits for the upload.
+  const answer = isHttp2(res) ? res.stream : res;
+  if (answer.writableFinished) limit();
+  else answer.once('finish', limit);
   req.resume();
 }
 
