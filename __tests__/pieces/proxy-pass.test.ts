@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { describe, expect, it } from '@jest/globals';
+import compression from 'compression';
 import type { RequestHandler } from 'express';
 import {
   type Around,
@@ -17,7 +18,7 @@ import {
 import request from 'supertest';
 import { Agent } from 'undici';
 import { answer, appWith, errorOf } from '../helpers/apps.js';
-import { rawRequest } from '../helpers/client.js';
+import { rawClient, rawRequest } from '../helpers/client.js';
 import { request as requestText } from '../helpers/requests.js';
 import { closeAfter, gateway, rawUpstream, serve } from '../helpers/servers.js';
 import { eventually } from '../helpers/settled.js';
@@ -294,6 +295,54 @@ describe('proxyPass', () => {
     await request(appWith(early, proxyPass('http://backend.example')))
       .get('/')
       .expect(200, 'early');
+  });
+
+  it.each<[what: string, begin: RequestHandler]>([
+    [
+      'before it',
+      (_req, res, next) => {
+        res.flushHeaders();
+        next();
+      },
+    ],
+    [
+      'while it calls',
+      (req, res, next) => {
+        exchangeOf(req, res).around(async (_exchange, send) => {
+          const response = await send();
+          res.write('begun');
+          return response;
+        });
+        next();
+      },
+    ],
+  ])('breaks off an answer that was begun %s, and that nobody would end', async (_what, begin) => {
+    const upstream = await rawUpstream();
+    const outcomes: (string | undefined)[] = [];
+    const look: Handler = (req, res, next) => {
+      exchangeOf(req, res).onOutcome(({ outcome }) => outcomes.push(outcome?.type));
+      next?.();
+    };
+    const { port } = await gateway('express 5', look, begin, proxyPass(upstream.url));
+    const client = await rawClient(port, requestText('GET /'));
+    expect(await client.closed()).not.toMatch(/0\r\n\r\n$/);
+    expect(outcomes).toEqual(['failed']);
+  });
+
+  it('gives way to an answer that somebody has ended while it calls, compressed or not', async () => {
+    const upstream = await rawUpstream();
+    const instead: RequestHandler = (req, res, next) => {
+      exchangeOf(req, res).around(async (_exchange, send) => {
+        const response = await send();
+        res.type('text').end('x'.repeat(100_000));
+        return response;
+      });
+      next();
+    };
+    for (const before of [[], [compression()]]) {
+      const { url } = await gateway('express 5', ...before, instead, proxyPass(upstream.url));
+      expect(await (await fetch(url)).text()).toBe('x'.repeat(100_000));
+    }
   });
 
   it('closes the connections to its target', async () => {

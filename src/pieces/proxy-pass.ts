@@ -3,7 +3,7 @@ import { NoTargetError } from '../exchange/errors.js';
 import { type Exchange, exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
 import { flag, inspect, known, refuseRequest } from '../options.js';
-import { deliver, editThen, fail } from '../transport/deliver.js';
+import { deliver, editThen, fail, giveWay } from '../transport/deliver.js';
 import { countForwards } from '../transport/max-forwards.js';
 import { probe } from '../transport/probe.js';
 import { guardRequest } from '../transport/request-guard.js';
@@ -83,7 +83,8 @@ export function proxyPass(first?: Target | ProxyPassOptions, second?: ProxyPassO
     const exchange = exchangeOf(req, res);
     exchange.watch();
     // Somebody has answered already, or there is nobody to answer.
-    if (!exchange.open || res.headersSent) return;
+    if (!exchange.open || (res.headersSent && exchange.inFlight)) return;
+    if (res.headersSent) return giveWay(exchange, next);
     discardHeld(exchange);
     try {
       guardRequest(req, settings.allowTrace);

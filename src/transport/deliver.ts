@@ -45,6 +45,7 @@ export function deliver(
 ): void {
   if (!exchange.open || exchange.res.headersSent) {
     response.discard();
+    giveWay(exchange, next);
     return;
   }
   try {
@@ -53,6 +54,22 @@ export function deliver(
     response.discard();
     fail(exchange, error, next);
   }
+}
+
+/**
+ * Makes way for an answer that somebody else has begun. Who answers in our place ends it as well; a head that
+ * was only flushed, nobody would ever end, and it is broken off.
+ */
+export function giveWay(exchange: Exchange, next: Next | undefined): void {
+  const { res } = exchange;
+  if (!exchange.open || res.writableEnded) return;
+  const failUnended = () => {
+    if (res.writableEnded) return;
+    fail(exchange, new Error('The response cannot be sent: another answer has begun'), next);
+  };
+  // Middleware that has put its own `end` there, as compression() does, may still be about to write.
+  if (Object.hasOwn(res, 'end')) setTimeout(failUnended, exchange.bodyTimeoutMs).unref();
+  else failUnended();
 }
 
 /** An edit failed: the response is released, and the error says whose fault it was. */
