@@ -15,7 +15,7 @@ import type { Upstream } from '../upstreams/upstream.js';
 import { breakOff } from './break-off.js';
 import { checkedStream } from './checked-stream.js';
 import { Departures } from './departures.js';
-import { isSingleLine, removeLines } from './http2-lines.js';
+import { http2Lines, isSingleLine, removeLines } from './http2-lines.js';
 import { lingerOnUpload } from './linger.js';
 import { limitSlowReader } from './slow-reader.js';
 import { Unsent } from './unsent.js';
@@ -105,13 +105,8 @@ export function endFailed(exchange: Exchange, error: unknown): void {
 
 /** Has trailers sent behind the body. */
 export function addTrailers(res: ServerResponse, trailers: [string, string][]): void {
-  if (!isHttp2(res)) return res.addTrailers(trailers);
-  const fields: Record<string, string> = Object.create(null);
-  for (const [name, value] of trailers) {
-    const before = fields[name];
-    fields[name] = before === undefined ? value : `${before}, ${value}`;
-  }
-  res.addTrailers(fields);
+  if (isHttp2(res)) res.addTrailers(http2Lines(trailers.flat()) as Record<string, string>);
+  else res.addTrailers(trailers);
 }
 
 /** Sets the fields that an error brings along. HTTP/2 has no `Connection`, and Node warns of it. */

@@ -1,6 +1,7 @@
 import { type ServerResponse, STATUS_CODES } from 'node:http';
 import { isGone, isHttp2 } from '../exchange/answers.js';
 import type { Exchange } from '../exchange/exchange.js';
+import { http2Lines } from './http2-lines.js';
 import { interimLines, type RawFields } from './response-head.js';
 
 /** Interim responses before one final response. */
@@ -27,11 +28,7 @@ export function passInterim(
 function sendInterim(res: ServerResponse, status: number, lines: readonly string[]): void {
   if (res.headersSent || isGone(res)) return;
   if (isHttp2(res)) {
-    const fields: Record<string, string | number> = { ':status': status };
-    for (let i = 0; i < lines.length; i += 2) {
-      fields[(lines[i] as string).toLowerCase()] = lines[i + 1] as string;
-    }
-    res.stream.additionalHeaders(fields);
+    res.stream.additionalHeaders({ ...http2Lines(lines), ':status': status });
     return;
   }
   // Without a socket, the answer to an earlier request of the pipeline is still being written.
