@@ -2,10 +2,12 @@ import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import { constants, createServer as createHttp2Server } from 'node:http2';
 import { Duplex } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
 import { exchangeOf, type Handler, type Outcome, proxyPass } from 'headrace';
+import { rawClient } from '../helpers/client.js';
 import { http2Ask, http2Client } from '../helpers/http2.js';
-import { appOf, closeAfter, listen, rawUpstream } from '../helpers/servers.js';
+import { appOf, closeAfter, gateway, listen, rawUpstream } from '../helpers/servers.js';
 import { eventually } from '../helpers/settled.js';
 
 const GET = 'GET /path HTTP/1.1\r\nHost: gateway\r\n\r\n';
@@ -80,5 +82,30 @@ describe('a client that takes nothing of an answer that has been sent as a whole
     socket.push(GET);
     await eventually('the outcome', () => outcomes.length === 1);
     expect([outcomes[0]?.type, socket.destroyed]).toEqual(['failed', true]);
+  });
+});
+
+describe('a client that waits for the answer before in its pipeline', () => {
+  it.each([[[400_000, 0]], [[100_000, 300_000]]])('is not a slow one: %j', async (sizes) => {
+    let finish = (): void => {};
+    const { url } = await rawUpstream((request, socket) => {
+      const [first = 0, second = 0] = sizes;
+      if (request.startsWith('GET /first')) {
+        finish = () => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok');
+        return undefined;
+      }
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n${'x'.repeat(first)}`);
+      setTimeout(() => socket.write('x'.repeat(second)), 20);
+      return undefined;
+    });
+    const { outcomes, handler } = recording(url, 100);
+    const { port } = await gateway('connect', handler);
+    const client = await rawClient(port, `${GET.replace('/path', '/first')}${GET}`);
+    await delay(500);
+    expect(outcomes).toEqual([]);
+    finish();
+    await eventually('both answers', () => outcomes.length === 2);
+    expect(outcomes.map((outcome) => outcome?.type)).toEqual(['completed', 'completed']);
+    client.socket.destroy();
   });
 });

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { isHttp2 } from '../exchange/answers.js';
 import { BodyTimeoutError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
@@ -18,7 +19,7 @@ export function limitSlowReader(exchange: Exchange): void {
     if (to.writableLength < left) moved = true;
     left = to.writableLength;
     const isUnsent = to.writableNeedDrain || (to.writableEnded && !to.writableFinished);
-    const isWaiting = isUnsent && !moved;
+    const isWaiting = isUnsent && !moved && hasTurn(res);
     moved = false;
     if (isWaiting && wasWaiting) giveUp(exchange);
     wasWaiting = isWaiting;
@@ -28,6 +29,11 @@ export function limitSlowReader(exchange: Exchange): void {
     moved = true;
   });
   res.once('close', () => clearInterval(timer));
+}
+
+/** Whether it is an answer's turn. Until then it waits for the answers before it in the pipeline, not for its client. */
+export function hasTurn(res: ServerResponse): boolean {
+  return isHttp2(res) || res.socket !== null;
 }
 
 function giveUp(exchange: Exchange): void {

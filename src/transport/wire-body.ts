@@ -9,6 +9,7 @@ import { addTrailers, endFailed, flushCompressed, sendWhole, unsent } from './an
 import { breakOff } from './break-off.js';
 import type { Line } from './connections.js';
 import { lingerOnUpload } from './linger.js';
+import { hasTurn } from './slow-reader.js';
 import { SpentMemory } from './spent-memory.js';
 
 /** Bytes held before anybody asks for them; then the upstream waits. */
@@ -213,7 +214,13 @@ export class WireBody {
       // Not by `this`: compression() puts the listener on a stream of its own.
       res.on('drain', () => this.resume());
     }
-    this.#stall = setTimeout(tellStalled, this.#timeoutMs, this.#owner);
+    this.#limitStall(res);
+  }
+
+  #limitStall(res: ServerResponse): void {
+    const counts = hasTurn(res);
+    const look = () => (counts ? this.#owner.stalled() : this.#limitStall(res));
+    this.#stall = setTimeout(look, this.#timeoutMs);
     this.#stall.unref();
   }
 
@@ -228,8 +235,4 @@ export class WireBody {
     clearTimeout(this.#stall);
     this.#stall = undefined;
   }
-}
-
-function tellStalled(owner: BodyOwner): void {
-  owner.stalled();
 }
