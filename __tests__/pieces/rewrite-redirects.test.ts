@@ -7,11 +7,13 @@ import {
   type Handler,
   proxyPass,
   type RewriteRules,
+  reverseProxy,
   rewriteRedirects,
   rewriteUrl,
 } from 'headrace';
 import request from 'supertest';
 import { answer, appWith, errorOf } from '../helpers/apps.js';
+import { closeAfter, serve } from '../helpers/servers.js';
 
 interface Setup {
   target?: string;
@@ -86,8 +88,45 @@ describe('rewriteRedirects', () => {
     [{ '^/api': '/v1' }, '/elsewhere', '/elsewhere'],
     [{ '^/other': '' }, '/login', '/login'],
     [{ 'ap(i)': '' }, '/login', '/login'],
+    [{ '^/api/': '' }, '/login', '/api/login'],
+    [{ '^/': '/v1/' }, '/v1/login', '/login'],
   ])('what rewriteUrl(%j) cut off comes back: %s is %s', async (rules, location, result) => {
     expect(await mapped(location, { rules, url: '/api/x' })).toBe(result);
+  });
+
+  it.each<[string, RewriteRules[], location: string, result: string]>([
+    ['two in a row', [{ '^/api': '' }, { '^/v1': '/v2' }], '/v2/login', '/api/v1/login'],
+    [
+      'two in a row, of which one was not asked for',
+      [{ '^/api': '' }, { '^/no': '' }],
+      '/x',
+      '/api/x',
+    ],
+    [
+      'two, and a location that only one leads to',
+      [{ '^/api': '' }, { '^/v1': '/v2' }],
+      '/x',
+      '/api/x',
+    ],
+    ['a pattern behind it', [{ '^/api/v1': '/v2' }, [[/\.html$/, '']]], '/v2/a', '/api/v1/a'],
+    ['a function behind it', [{ '^/api': '' }, (path) => `${path}?a`], '/login', '/api/login'],
+  ])('%s is undone', async (_, rules, location, result) => {
+    const pieces = rules.map((each) => rewriteUrl(each));
+    const app = appWith(
+      ...pieces,
+      rewriteRedirects(),
+      answer({ status: 302, headers: { location } }),
+      proxyPass('http://backend.example'),
+    );
+    await request(app).get('/api/v1/x.html').redirects(0).expect('Location', result);
+  });
+
+  it('undoes what stands before a whole reverse proxy, too', async () => {
+    const { url } = await serve((_req, res) => res.writeHead(302, { location: '/v2/login' }).end());
+    const proxy = reverseProxy({ target: url, rewriteUrl: { '^/v1': '/v2' } });
+    closeAfter(() => proxy.close());
+    const app = appWith(rewriteUrl({ '^/api': '' }), proxy);
+    await request(app).get('/api/v1/x').redirects(0).expect('Location', '/api/v1/login');
   });
 
   it.each([201, 300, 301, 302, 303, 307, 308, 399])('maps the Location of %i', async (status) => {

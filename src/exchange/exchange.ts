@@ -87,10 +87,10 @@ export class Exchange {
   /** Body bytes that have come from the upstream. */
   bytesReceived = 0;
   /**
-   * What `rewriteUrl()` cut from the front of the path and what it put there, for the pieces that
-   * have to find the way back.
+   * What each `rewriteUrl()` cut from the front of the path and what it put there, in order, for the pieces
+   * that have to find the way back.
    */
-  rewritten: { readonly from: string; readonly to: string } | undefined = undefined;
+  rewritten: readonly { readonly from: string; readonly to: string }[] | undefined = undefined;
   /**
    * The protocol that the client asks to switch to, such as `websocket`; the upstream is asked for the
    * same. `attach()` sets it. Without it, the request goes out as an ordinary one.

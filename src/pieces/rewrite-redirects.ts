@@ -7,7 +7,8 @@ import type { Upstream } from '../upstreams/upstream.js';
 
 /**
  * Maps `Location` of 201 and 3xx back to where the client is: the upstream's origin and base path go,
- * what `rewriteUrl()` cut off and the mount path come back. Locations elsewhere are left alone.
+ * the plain prefixes that `rewriteUrl()` cut off and the mount path come back. Locations elsewhere are left
+ * alone.
  *
  * @example
  * app.use('/shop', rewriteRedirects(), proxyPass('http://localhost:3000/app'));
@@ -92,9 +93,12 @@ function mapPath(path: string, exchange: Exchange, upstream: Upstream): string |
   const own = path.startsWith('/') ? path : `/${path}`;
   const unbased = withoutPrefix(own, upstream.basePath);
   if (unbased === undefined) return undefined;
-  const { from, to } = exchange.rewritten ?? { from: '', to: '' };
-  const rest = withoutPrefix(unbased, to);
-  return `${mountPath(exchange.req)}${rest === undefined ? unbased : from + rest}`;
+  let before = unbased;
+  for (const { from, to } of exchange.rewritten?.toReversed() ?? []) {
+    const rest = withoutPrefix(before, to);
+    if (rest !== undefined) before = from + rest;
+  }
+  return mountPath(exchange.req) + before;
 }
 
 /** The path behind a prefix that ends where a segment does. */

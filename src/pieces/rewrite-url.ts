@@ -18,7 +18,8 @@ export type RewriteRules =
 
 /**
  * Changes the path that will be sent; `req.url` stays. Patterns see the path alone, so that the query
- * arrives byte for byte. A path that no rule matches is left as it is.
+ * arrives byte for byte. A path that no rule matches is left as it is. `rewriteRedirects()` finds the way
+ * back from prefixes that are plain text: `'^/api'` or `'/api'`, and not from other patterns or functions.
  *
  * @example
  * app.use(rewriteUrl({ '^/api': '' }), proxyPass('http://localhost:3000'));
@@ -57,7 +58,6 @@ function byFunction(rewrite: RewriteFunction): (exchange: Exchange) => void {
       );
     }
     exchange.path = withSlash(path);
-    exchange.rewritten = undefined;
   };
 }
 
@@ -70,7 +70,9 @@ function byRules(rules: readonly Rule[]): (exchange: Exchange) => void {
       const rewritten = rule.apply(bare);
       if (rewritten === undefined) continue;
       exchange.path = withSlash(mark === -1 ? rewritten : joinQuery(rewritten, path.slice(mark)));
-      exchange.rewritten = rule.prefix;
+      if (rule.prefix === undefined) return;
+      const { rewritten: before = [] } = exchange;
+      exchange.rewritten = [...before, rule.prefix];
       return;
     }
   };
@@ -162,5 +164,5 @@ function textRule(from: string, to: string, whole: boolean): Rule {
     const rest = path.slice(from.length);
     return to.endsWith('/') && rest.startsWith('/') ? to + rest.slice(1) : to + rest;
   };
-  return { apply, prefix: { from, to: to.replace(/\/$/, '') } };
+  return { apply, prefix: { from: from.replace(/\/$/, ''), to: to.replace(/\/$/, '') } };
 }
