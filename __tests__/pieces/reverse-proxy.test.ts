@@ -222,6 +222,27 @@ describe('reverseProxy', () => {
 });
 
 describe('reverseProxy refuses', () => {
+  it('options behind the target, which would go unheard', () => {
+    const call = reverseProxy as (target: unknown, options: unknown) => unknown;
+    for (const target of [DOWN, new URL(DOWN), () => DOWN, { target: DOWN }]) {
+      expect(() => call(target, { authorize: { allow: [] } })).toThrow(TypeError);
+      expect(() => call(target, { authorize: { allow: [] } })).toThrow(
+        'reverseProxy: options stand beside the target, reverseProxy({ target, ...options }), ' +
+          'received an object ["authorize"] behind it',
+      );
+    }
+  });
+
+  it('an option for WebSockets, which need none', () => {
+    expect(() => reverseProxy({ target: DOWN, ws: true } as never)).toThrow(
+      'reverseProxy: "ws" is no option; attach(server, app) brings WebSockets here',
+    );
+  });
+
+  it('nothing that a list hands over', async () => {
+    await Promise.all([DOWN].map(reverseProxy).map((proxy) => proxy.close()));
+  });
+
   it.each<[string, ReverseProxyOptions]>([
     ['strategy', { strategy: 'random' }],
     ['health', { health: { passive: false } }],

@@ -1,7 +1,7 @@
 import type { Handler, ResponseEdit } from '../exchange/exchange.js';
 import type { ResponseInit } from '../exchange/upstream-response.js';
 import type { Verifier } from '../identity/verifier.js';
-import { flag, known, refuseRequest } from '../options.js';
+import { flag, inspect, known, refuseRequest } from '../options.js';
 import type { AccessCheck } from '../transport/access-rule.js';
 import { runInTurn } from '../transport/in-turn.js';
 import { TRANSPORT_OPTIONS } from '../transport/settings.js';
@@ -138,10 +138,23 @@ const OPTIONS = [
  *
  * @example
  * app.use('/api', reverseProxy('http://localhost:3000'));
+ *
+ * @throws TypeError or RangeError when an option is not what it should be.
  */
-export function reverseProxy(options: Target | ReverseProxyOptions): ReverseProxy {
+export function reverseProxy(options: Target | ReverseProxyOptions): ReverseProxy;
+export function reverseProxy(options: Target | ReverseProxyOptions, more?: unknown): ReverseProxy {
   refuseRequest('reverseProxy', options);
+  // Unheard, it could be what says who may pass.
+  if (typeof more === 'object' && more !== null) {
+    const wanted = `reverseProxy({ target, ...options }), received ${inspect(more)} behind it`;
+    throw new TypeError(`reverseProxy: options stand beside the target, ${wanted}`);
+  }
   const given: ReverseProxyOptions = isOptions(options) ? options : { target: options };
+  if ('ws' in given) {
+    throw new TypeError(
+      'reverseProxy: "ws" is no option; attach(server, app) brings WebSockets here',
+    );
+  }
   const { target, upstreams, ...rest } = known('reverseProxy', given, OPTIONS);
   if ((target === undefined) === (upstreams === undefined)) {
     const both = target === undefined ? 'neither was given' : 'both were given';
@@ -273,12 +286,8 @@ function refuseChoice(choice: Choice): undefined {
 function only(target: string | URL | UpstreamPool | undefined): UpstreamPool | UpstreamInit[] {
   if (typeof target === 'object' && target !== null && 'pick' in target) return target;
   // Parsed here as well, so that a bad one is reported under the name by which it was given.
-  checkTarget(target);
-  return [target];
-}
-
-function checkTarget(target: unknown): asserts target is UpstreamInit {
   new Upstream(target as UpstreamInit, 'reverseProxy: target');
+  return [target as UpstreamInit];
 }
 
 function isOptions(value: Target | ReverseProxyOptions): value is ReverseProxyOptions {
