@@ -47,7 +47,7 @@ describe('basicAuth', () => {
       'users["a"] must be a hash of bcrypt or argon2 (htpasswd -B), received {SHA}',
     ],
     [{ users: { a: '$2y$10$short' } }, 'must be a hash of bcrypt or argon2 (htpasswd -B)'],
-    [{ htpasswd: '/no/such/file' }, 'ENOENT'],
+    [{ htpasswd: '/no/such/file' }, 'basicAuth: htpasswd cannot be read: ENOENT'],
     [{ htpasswd: 5 }, 'basicAuth: htpasswd must be a path, received 5'],
     [
       { htpasswd: 'ada:secret\n' },

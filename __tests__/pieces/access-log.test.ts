@@ -16,7 +16,14 @@ import pino from 'pino';
 import { rawClient, rawRequest } from '../helpers/client.js';
 import { testClock } from '../helpers/exchanges.js';
 import { request, upload } from '../helpers/requests.js';
-import { frameworks, gateway, type Middleware, rawUpstream, serve } from '../helpers/servers.js';
+import {
+  closeAfter,
+  frameworks,
+  gateway,
+  type Middleware,
+  rawUpstream,
+  serve,
+} from '../helpers/servers.js';
 import { eventually } from '../helpers/settled.js';
 
 /** What a log has got. */
@@ -326,12 +333,32 @@ describe('a logger that fails', () => {
   });
 });
 
+describe('a function that is async', () => {
+  it.each(['filter', 'level', 'format'])('as %s, is warned of', async (name) => {
+    const emitted = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    closeAfter(() => emitted.mockRestore());
+    let calls = 0;
+    const logger = { info: () => (calls += 1) };
+    const given = async (): Promise<never> => Promise.reject(new Error('of the user'));
+    const log = accessLog({ logger, [name]: given });
+    const { port } = await gateway('express 5', log, (_req, res) => res.end('fine'));
+    expect((await rawRequest(port, GET)).body).toBe('fine');
+    await eventually('a warning', () => emitted.mock.calls.length > 0);
+    const detail = expect.stringContaining(
+      `accessLog: ${name}() must not be async, it returned a promise`,
+    );
+    expect(emitted.mock.calls[0]?.[1]).toMatchObject({ detail });
+    expect(calls).toBe(0);
+  });
+});
+
 describe('accessLog options', () => {
   const logger = { info() {} };
 
   it.each([
     [undefined, 'accessLog: options must be an object, received undefined'],
     [{}, 'accessLog: logger must be an object with methods, received undefined'],
+    [console, 'accessLog: the logger is an option: accessLog({ logger: console })'],
     [{ logger: 'pino' }, 'accessLog: logger must be an object with methods, received "pino"'],
     [{ logger: {} }, 'accessLog: logger.info must be a function, received undefined'],
     [{ logger, level: 'trace' }, 'accessLog: logger.trace must be a function, received undefined'],

@@ -607,10 +607,7 @@ describe('reverseProxy, as a pipeline', () => {
       { target: 'http://a', rewriteCookies: 1 },
       'rewriteCookies: options must be an object, received 1',
     ],
-    [
-      { target: 'http://a', rewriteUrl: 'x' },
-      'rewriteUrl: rules must be an object, a list or a function',
-    ],
+    [{ target: 'http://a', rewriteUrl: 'x' }, "rewriteUrl: rules must be { '^/api': '' }, [[/"],
     [{ target: 'http://a', modifyResponse: {} }, 'modifyResponse: edit must be a function'],
     [{ target: 'http://a', hold: 1 }, 'proxyPass: hold must be true or false, received 1'],
     [{ target: 'http://a', tls: 1 }, 'proxyPass: tls must be an object, received 1'],

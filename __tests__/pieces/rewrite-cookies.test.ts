@@ -114,7 +114,7 @@ describe('rewriteCookies', () => {
     );
     const options: RewriteCookiesOptions = {
       domain: 'D',
-      path: 'P',
+      path: '/p',
       secure: false,
       sameSite: false,
     };
@@ -122,7 +122,7 @@ describe('rewriteCookies', () => {
       fc.asyncProperty(fc.array(attribute, { maxLength: 6 }), async (attributes) => {
         const kept = attributes
           .filter((text) => text !== 'Secure' && text !== 'SameSite=Lax')
-          .map((text) => text.replace(/^Domain=.*/, 'Domain=D').replace(/^Path=.*/, 'Path=P'));
+          .map((text) => text.replace(/^Domain=.*/, 'Domain=D').replace(/^Path=.*/, 'Path=/p'));
         const [result] = (await rewritten(options, ['a=1', ...attributes].join('; '))) ?? [];
         expect(result).toBe(['a=1', ...kept].join('; '));
       }),
@@ -142,6 +142,18 @@ describe('rewriteCookies', () => {
 
   it.each([
     [undefined, 'rewriteCookies: options must be an object, received undefined'],
+    ...['', ' ', 'http://a', 'a/b'].map((domain): [unknown, string] => [
+      { domain },
+      `rewriteCookies: domain must be the name of a host, or false for none, received "${domain}"`,
+    ]),
+    [
+      { domain: { '*': '' } },
+      'rewriteCookies: domain["*"] must be the name of a host, or false for none, received ""',
+    ],
+    ...['', 'shop'].map((path): [unknown, string] => [
+      { path },
+      `rewriteCookies: path must be a path that begins with a slash, or false for none, received "${path}"`,
+    ]),
     [{ samesite: 'lax' }, 'rewriteCookies: unknown option "samesite", did you mean "sameSite"?'],
     [
       { httpOnly: true },

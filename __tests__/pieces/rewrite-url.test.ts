@@ -170,9 +170,26 @@ describe('rewriteUrl', () => {
 
 describe('rules that are none', () => {
   it.each([
-    [undefined, 'rewriteUrl: rules must be an object, a list or a function, received undefined'],
-    [null, 'rewriteUrl: rules must be an object, a list or a function, received null'],
-    ['^/api', 'rewriteUrl: rules must be an object, a list or a function, received "^/api"'],
+    [
+      undefined,
+      "rewriteUrl: rules must be { '^/api': '' }, [[/^\\/api/, '']] or a function, received undefined",
+    ],
+    [
+      null,
+      "rewriteUrl: rules must be { '^/api': '' }, [[/^\\/api/, '']] or a function, received null",
+    ],
+    [
+      /^\/api/,
+      "rewriteUrl: rules must be { '^/api': '' }, [[/^\\/api/, '']] or a function, received /^\\/api/",
+    ],
+    [
+      new Map([['^/api', '']]),
+      "rewriteUrl: rules must be { '^/api': '' }, [[/^\\/api/, '']] or a function, received an object []",
+    ],
+    [
+      '^/api',
+      `rewriteUrl: rules must be { '^/api': '' }, [[/^\\/api/, '']] or a function, received "^/api"`,
+    ],
     [
       [['/a']],
       'rewriteUrl: rules[0] must be a pair of pattern and replacement, received an array of 1',

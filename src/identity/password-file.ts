@@ -29,8 +29,15 @@ export class PasswordFile {
     this.#path = path;
     this.#now = now;
     this.#onError = onError;
-    this.#version = versionOf(statSync(path));
-    this.#users = parseHtpasswd(readFileSync(path, 'utf8'));
+    let text: string;
+    try {
+      this.#version = versionOf(statSync(path));
+      text = readFileSync(path, 'utf8');
+    } catch (cause) {
+      const { message } = cause as Error;
+      throw new Error(`basicAuth: htpasswd cannot be read: ${message}`, { cause });
+    }
+    this.#users = parseHtpasswd(text);
     this.#lookedAt = now();
   }
 

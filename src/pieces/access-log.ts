@@ -64,6 +64,7 @@ export interface AccessLogOptions {
  * @throws TypeError when an option is not what it should be.
  */
 export function accessLog(options: AccessLogOptions): Handler {
+  refuseLogger(options);
   const {
     logger,
     level = 'info',
@@ -93,9 +94,9 @@ export function accessLog(options: AccessLogOptions): Handler {
 
   const write = (exchange: Exchange): void => {
     try {
-      if (filter !== undefined && !filter(exchange)) return;
+      if (filter !== undefined && !atOnce('filter', filter(exchange))) return;
       const record = accessRecord(exchange, masked);
-      const method = typeof level === 'function' ? level(record) : level;
+      const method = typeof level === 'function' ? atOnce('level', level(record)) : level;
       const words =
         format === 'record' ? [record, summary(record)] : [lineOf(record, format, exchange)];
       const result: unknown = Reflect.apply(logger[method as 'info'], logger, words);
@@ -113,6 +114,12 @@ export function accessLog(options: AccessLogOptions): Handler {
     exchange.onOutcome(write);
     next?.();
   };
+}
+
+function refuseLogger(options: object | undefined): void {
+  if (typeof options !== 'object' || options === null) return;
+  if ('logger' in options || !('info' in options)) return;
+  throw new TypeError('accessLog: the logger is an option: accessLog({ logger: console })');
 }
 
 function checkLogger(logger: unknown, level: unknown): void {
@@ -133,10 +140,16 @@ function checkLogger(logger: unknown, level: unknown): void {
 type LineFormat = Exclude<NonNullable<AccessLogOptions['format']>, 'record'>;
 
 function lineOf(record: AccessRecord, format: LineFormat, { res }: Exchange): string {
-  if (typeof format === 'function') return format(record);
+  if (typeof format === 'function') return atOnce('format', format(record));
   // What was not relayed from an upstream is known by its length alone.
   const bytes = record.bytesReceived || Number(res.getHeader('content-length')) || 0;
   return format === 'combined' ? combinedLine(record, bytes) : commonLine(record, bytes);
+}
+
+/** What a function gave, unless it is a promise: as a filter, that would be a yes to every record. */
+function atOnce<T>(name: string, given: T): T {
+  if (!isPromise(given)) return given;
+  throw new TypeError(`accessLog: ${name}() must not be async, it returned ${inspect(given)}`);
 }
 
 /** The client's address; what a proxy says about it is believed only where it is an address. */

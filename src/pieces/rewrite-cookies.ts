@@ -62,8 +62,8 @@ export function rewriteCookies(options: RewriteCookiesOptions): Handler {
     );
   }
   const rewrite: Rewrite = {
-    domain: mapper('rewriteCookies: domain', domain, canonicalDomain),
-    path: mapper('rewriteCookies: path', path, String),
+    domain: mapper('rewriteCookies: domain', domain, DOMAIN, canonicalDomain),
+    path: mapper('rewriteCookies: path', path, PATH, String),
     secure,
     sameSite,
   };
@@ -90,16 +90,26 @@ export function rewriteCookies(options: RewriteCookiesOptions): Handler {
 /** Attribute values end at a semicolon and hold no control characters (RFC 6265, 4.1.1). */
 const ATTRIBUTE_VALUE = /^[\x20-\x3a\x3c-\x7e]*$/;
 
+/** What the values of an attribute look like that is not ignored (RFC 6265, 5.2.3 and 5.2.4). */
+interface Shape {
+  readonly pattern: RegExp;
+  readonly words: string;
+}
+
+const DOMAIN: Shape = { pattern: /^[^\s/:]+$/, words: 'the name of a host' };
+const PATH: Shape = { pattern: /^\//, words: 'a path that begins with a slash' };
+
 function mapper(
   at: string,
   mapping: CookieMapping | undefined,
+  shape: Shape,
   canonical: (value: string) => string,
 ): Mapper | undefined {
   if (mapping === undefined) return undefined;
   if (mapping === false) return () => false;
   if (typeof mapping === 'function') return (value) => checked(at, mapping(value));
   if (typeof mapping === 'string') {
-    checked(at, mapping);
+    shaped(at, mapping, shape);
     return () => mapping;
   }
   if (typeof mapping !== 'object' || mapping === null || Array.isArray(mapping)) {
@@ -109,7 +119,7 @@ function mapper(
   }
   const table = new Map<string, string | false>();
   for (const [key, value] of Object.entries(mapping)) {
-    table.set(canonical(key), checked(`${at}[${JSON.stringify(key)}]`, value));
+    table.set(canonical(key), shaped(`${at}[${JSON.stringify(key)}]`, value, shape));
   }
   return (value) => table.get(canonical(value)) ?? table.get('*') ?? value;
 }
@@ -117,6 +127,11 @@ function mapper(
 /** RFC 6265, 5.2.3: neither its case nor a dot before it mean anything. */
 function canonicalDomain(domain: string): string {
   return domain.replace(/^\./, '').toLowerCase();
+}
+
+function shaped(at: string, value: string | false, { pattern, words }: Shape): string | false {
+  if (checked(at, value) === false || pattern.test(value as string)) return value;
+  throw new TypeError(`${at} must be ${words}, or false for none, received ${inspect(value)}`);
 }
 
 function checked(at: string, value: string | false): string | false {

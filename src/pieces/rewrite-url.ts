@@ -100,9 +100,12 @@ function compile(rules: Exclude<RewriteRules, RewriteFunction>): Rule[] {
       return compileRule(at, pattern, to);
     });
   }
-  if (typeof rules !== 'object' || rules === null) {
+  // By its tag: an expression or a Map has no keys, and would be rules that never match.
+  const tag = Object.prototype.toString.call(rules);
+  if (tag !== '[object Object]') {
+    const received = tag === '[object RegExp]' ? String(rules) : inspect(rules);
     throw new TypeError(
-      `rewriteUrl: rules must be an object, a list or a function, received ${inspect(rules)}`,
+      `rewriteUrl: rules must be { '^/api': '' }, [[/^\\/api/, '']] or a function, received ${received}`,
     );
   }
   return Object.entries(rules).map(([key, to]) => {
