@@ -203,6 +203,26 @@ function ownParts(exchange: headrace.Exchange): void {
   exchange.onResponse(edit);
 }
 
+function functionsOfExpress(): void {
+  type Req = express.Request;
+  type Res = express.Response;
+  headrace.modifyResponse(({ headers }, req: Req, res: Res) =>
+    headers.set('X-Ip', `${req.ip} ${res.locals.proxy.path}`),
+  );
+  headrace.rewriteUrl((path, req: Req) => `/${req.params.tenant}${path}`);
+  headrace.proxyErrors({
+    log: ({ code }, req: Req) => void [code, req.originalUrl],
+    render: (_error, _req: Req, res: Res) => ({ body: res.locals }),
+  });
+  headrace.reverseProxy({
+    target: 'http://a',
+    modifyResponse: (_response, { ip }: Req) => ip,
+    rewriteUrl: (path, { baseUrl }: Req) => baseUrl + path,
+  });
+  // @ts-expect-error: it is given a request, and no number
+  headrace.modifyResponse((_response, _req: number) => {});
+}
+
 /** What is expected, and where. None of it is ever called: it only has to compile. */
 export const expectations: readonly (readonly [string, (...args: never[]) => unknown])[] = [
   ['every factory mounts in Express 5, Express 4 and Connect', mounting],
@@ -210,5 +230,6 @@ export const expectations: readonly (readonly [string, (...args: never[]) => unk
   ['a switch over the codes of errors knows when it has seen them all', statusOf],
   ['a switch over error.code narrows', narrowing],
   ['undefined equals omitted in every option, and what is no option does not compile', options],
+  ['functions typed for Express fit', functionsOfExpress],
   ['a strategy, a wrapper and an edit of one’s own are a line each', ownParts],
 ];

@@ -16,22 +16,24 @@ export interface RenderedError {
   readonly body: string | Uint8Array | object;
 }
 
+/** Written as methods, so that functions typed for Express fit, too. */
+interface Hooks {
+  log(error: ProxyError, req: IncomingMessage, attempts: readonly Attempt[]): void;
+  render(error: ProxyError, req: IncomingMessage, res: ServerResponse): RenderedError | undefined;
+}
+
 /** Options for {@link proxyErrors}. */
 export interface ProxyErrorsOptions {
   /**
    * Is told of every proxy error, with the request and the tries made for it. One that throws or rejects is
    * warned of, and changes no answer.
    */
-  readonly log?:
-    | ((error: ProxyError, req: IncomingMessage, attempts: readonly Attempt[]) => void)
-    | undefined;
+  readonly log?: Hooks['log'] | undefined;
   /**
    * Makes the answer; nothing returned means the usual one, and so does what throws or cannot be sent, a
    * promise among it. Status and `Retry-After` are set already.
    */
-  readonly render?:
-    | ((error: ProxyError, req: IncomingMessage, res: ServerResponse) => RenderedError | undefined)
-    | undefined;
+  readonly render?: Hooks['render'] | undefined;
 }
 
 /** An error-handling middleware of Express or Connect: they know it by its four parameters. */
@@ -77,11 +79,9 @@ function begin(res: ServerResponse, error: ProxyError): void {
   setErrorFields(res, error.headers);
 }
 
-type Render = NonNullable<ProxyErrorsOptions['render']>;
-
 /** Whether `render()` has answered. One that fails must not hide what has failed before. */
 function answered(
-  render: Render,
+  render: Hooks['render'],
   error: ProxyError,
   req: IncomingMessage,
   res: ServerResponse,
