@@ -5,15 +5,18 @@ export function warnOfThrown(message: string, error: unknown, code = 'HEADRACE_L
 }
 
 /** Calls a listener of the user's. What it throws, now or later, becomes a warning of the process. */
-export function callListener(message: string, listener: () => unknown): void {
-  const warn = (error: unknown): void => warnOfThrown(message, error);
+export function callListener<A extends unknown[]>(
+  message: string,
+  listener: (...args: A) => unknown,
+  ...args: A
+): void {
   try {
-    const result = listener();
+    const result = listener(...args);
     // Any thenable: promises of other libraries, too, may end the process.
     if (typeof result === 'object' && result !== null && 'then' in result) {
-      Promise.resolve(result).catch(warn);
+      Promise.resolve(result).catch((error: unknown) => warnOfThrown(message, error));
     }
   } catch (error) {
-    warn(error);
+    warnOfThrown(message, error);
   }
 }

@@ -323,10 +323,22 @@ describe('proxyPass', () => {
       exchangeOf(req, res).onOutcome(({ outcome }) => outcomes.push(outcome?.type));
       next?.();
     };
-    const { port } = await gateway('express 5', look, begin, proxyPass(upstream.url));
+    const pass = proxyPass(upstream.url, { bodyTimeoutMs: 50 });
+    const { port } = await gateway('express 5', look, begin, pass);
     const client = await rawClient(port, requestText('GET /'));
     expect(await client.closed()).not.toMatch(/0\r\n\r\n$/);
     expect(outcomes).toEqual(['failed']);
+  });
+
+  it('leaves alone an answer that somebody has begun, and ends later', async () => {
+    const upstream = await rawUpstream();
+    const slow: RequestHandler = (_req, res, next) => {
+      res.write('begun, ');
+      setTimeout(() => res.end('ended'), 30);
+      next();
+    };
+    const { url } = await gateway('express 5', slow, proxyPass(upstream.url));
+    expect(await (await fetch(url)).text()).toBe('begun, ended');
   });
 
   it('gives way to an answer that somebody has ended while it calls, compressed or not', async () => {

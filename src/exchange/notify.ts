@@ -1,4 +1,4 @@
-import { warnOfThrown } from '../warnings.js';
+import { callListener } from '../warnings.js';
 import type { SettledExchange } from './exchange.js';
 
 /** A listener that throws, or rejects, must not take the request, let alone the process, with it. */
@@ -6,14 +6,5 @@ export function notify(
   listener: (exchange: SettledExchange) => unknown,
   exchange: SettledExchange,
 ): void {
-  try {
-    const pending = listener(exchange);
-    if (pending instanceof Promise) pending.catch(warn);
-  } catch (error) {
-    warn(error);
-  }
-}
-
-function warn(error: unknown): void {
-  warnOfThrown('A listener of exchange.onOutcome() threw', error);
+  callListener('A listener of exchange.onOutcome() threw', listener, exchange);
 }

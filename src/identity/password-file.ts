@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
-import { tell } from '../exchange/tell.js';
+import { callListener } from '../warnings.js';
 import { type PasswordCheck, passwordCheck } from './passwords.js';
 
 /** Users and what checks their passwords. */
@@ -63,7 +63,8 @@ export class PasswordFile {
       return true;
     } catch (cause) {
       const error = new Error('basicAuth: htpasswd could not be read again', { cause });
-      if (this.#onError !== undefined) tell('basicAuth: onError()', this.#onError, error);
+      if (this.#onError !== undefined)
+        callListener('basicAuth: onError() threw', this.#onError, error);
       return false;
     }
   }

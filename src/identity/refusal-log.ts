@@ -1,4 +1,4 @@
-import { tell } from '../exchange/tell.js';
+import { callListener } from '../warnings.js';
 
 /** How often clients were refused for a reason. */
 export interface Refusals {
@@ -44,6 +44,6 @@ export class RefusalLog {
     const { count } = kind;
     kind.count = 0;
     kind.toldAt = now;
-    tell('authenticate: log()', this.#listener, { scheme, reason, count });
+    callListener('authenticate: log() threw', this.#listener, { scheme, reason, count });
   }
 }

@@ -1,4 +1,4 @@
-import { tell } from '../exchange/tell.js';
+import { callListener } from '../warnings.js';
 import { type FetchLimits, fetchJson } from './fetch-json.js';
 import type { Jose } from './jose.js';
 import { usableKeys } from './jwt-keys.js';
@@ -134,7 +134,8 @@ export class RemoteKeys {
       this.#failures += 1;
       this.#failedAt = now();
       this.#failure = new Error('bearerJwt: the keys could not be fetched', { cause });
-      if (onError !== undefined) tell('bearerJwt: jwks.onError()', onError, this.#failure);
+      if (onError !== undefined)
+        callListener('bearerJwt: jwks.onError() threw', onError, this.#failure);
     }
   }
 }

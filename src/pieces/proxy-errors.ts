@@ -3,10 +3,9 @@ import type { Attempt } from '../exchange/attempt.js';
 import { dropBodyFields } from '../exchange/body-fields.js';
 import { isProxyError, type ProxyError } from '../exchange/errors.js';
 import { exchangeOf, type Next } from '../exchange/exchange.js';
-import { tell } from '../exchange/tell.js';
 import { callable, inspect, known } from '../options.js';
 import { setErrorFields } from '../transport/answer.js';
-import { warnOfThrown } from '../warnings.js';
+import { callListener, warnOfThrown } from '../warnings.js';
 
 /** An answer of one's own to an error. */
 export interface RenderedError {
@@ -60,7 +59,7 @@ export function proxyErrors(options: ProxyErrorsOptions = {}): ErrorHandler {
   return function proxyErrorsMiddleware(error, req, res, next) {
     if (!isProxyError(error)) return next(error);
     if (log !== undefined) {
-      tell('proxyErrors: log()', log, error, req, exchangeOf(req, res).attempts);
+      callListener('proxyErrors: log() threw', log, error, req, exchangeOf(req, res).attempts);
     }
     if (res.headersSent) {
       res.destroy();

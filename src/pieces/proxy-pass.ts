@@ -84,7 +84,10 @@ export function proxyPass(first?: Target | ProxyPassOptions, second?: ProxyPassO
     exchange.watch();
     // Somebody has answered already, or there is nobody to answer.
     if (!exchange.open || (res.headersSent && exchange.inFlight)) return;
-    if (res.headersSent) return giveWay(exchange, next);
+    if (res.headersSent) {
+      exchange.bodyTimeoutMs = settings.bodyTimeoutMs;
+      return giveWay(exchange, next);
+    }
     discardHeld(exchange);
     try {
       guardRequest(req, settings.allowTrace);

@@ -57,19 +57,18 @@ export function deliver(
 }
 
 /**
- * Makes way for an answer that somebody else has begun. Who answers in our place ends it as well; a head that
- * was only flushed, nobody would ever end, and it is broken off.
+ * Makes way for an answer that somebody else has begun, and will end. One that nobody has ended in the time
+ * that a body may stand still is broken off: a head that was only flushed would hang for ever.
  */
 export function giveWay(exchange: Exchange, next: Next | undefined): void {
   const { res } = exchange;
   if (!exchange.open || res.writableEnded) return;
-  const failUnended = () => {
+  const timer = setTimeout(() => {
     if (res.writableEnded) return;
     fail(exchange, new Error('The response cannot be sent: another answer has begun'), next);
-  };
-  // Middleware that has put its own `end` there, as compression() does, may still be about to write.
-  if (Object.hasOwn(res, 'end')) setTimeout(failUnended, exchange.bodyTimeoutMs).unref();
-  else failUnended();
+  }, exchange.bodyTimeoutMs);
+  timer.unref();
+  exchange.onOutcome(() => clearTimeout(timer));
 }
 
 /** An edit failed: the response is released, and the error says whose fault it was. */

@@ -39,7 +39,7 @@ export class PoolEvents {
 
   tell<K extends keyof UpstreamPoolEvents>(event: K, ...args: UpstreamPoolEvents[K]): void {
     for (const listener of this.#of(event)) {
-      callListener(`A listener of pool.on('${event}') threw`, () => listener(...args));
+      callListener(`A listener of pool.on('${event}') threw`, listener, ...args);
     }
   }
 
