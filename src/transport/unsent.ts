@@ -40,7 +40,9 @@ export class Unsent {
 
 /** Whether nothing of an answer waits for its client. compression() may still be about to end one. */
 function isOut({ res }: Exchange): boolean {
-  return isGone(res) || (isHttp2(res) ? res.stream : res).writableFinished;
+  if (isHttp2(res)) return isGone(res) || res.stream.writableFinished;
+  // Not `writableFinished`: from Node 24 on, that is true a moment later only.
+  return (res.writableEnded && res.writableLength === 0) || isGone(res);
 }
 
 function limitRest(unsent: Unsent): void {
