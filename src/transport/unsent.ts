@@ -1,14 +1,15 @@
 import { AsyncResource } from 'node:async_hooks';
-import { setTimeout } from 'node:timers';
+import { setImmediate, setTimeout } from 'node:timers';
 import { isGone, isHttp2 } from '../exchange/answers.js';
 import type { Exchange } from '../exchange/exchange.js';
 import { limitSlowReader } from './slow-reader.js';
 
 /** When an answer that did not leave at once is looked at again. Almost all have left by then. */
-const LOOK_AGAIN_MS = 100;
+const LOOK_AGAIN_MS = 10;
 
 /** Kept from the start: a test that puts its own clock in place of timers must not keep answers from being looked at. */
 const later = setTimeout;
+const afterIo = setImmediate;
 
 interface Ended {
   readonly exchange: Exchange;
@@ -25,7 +26,7 @@ export class Unsent {
   /** Takes an answer that has been ended; `context` is that of its request. */
   add(exchange: Exchange, context?: AsyncResource): void {
     if (isOut(exchange)) return;
-    if (this.#ended.length === 0) later(limitRest, LOOK_AGAIN_MS, this).unref();
+    if (this.#ended.length === 0) later(lookAgain, LOOK_AGAIN_MS, this).unref();
     this.#ended.push({ exchange, context: context ?? new AsyncResource('HeadraceUnsent') });
   }
 
@@ -43,6 +44,11 @@ function isOut({ res }: Exchange): boolean {
   if (isHttp2(res)) return isGone(res) || res.stream.writableFinished;
   // Not `writableFinished`: from Node 24 on, that is true a moment later only.
   return (res.writableEnded && res.writableLength === 0) || isGone(res);
+}
+
+/** When what has been written meanwhile is known: on a busy machine, timers run before that. */
+function lookAgain(unsent: Unsent): void {
+  afterIo(limitRest, unsent);
 }
 
 function limitRest(unsent: Unsent): void {
