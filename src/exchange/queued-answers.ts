@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { setImmediate } from 'node:timers';
 import { isHttp2 } from './answers.js';
 
 /** The answers on each connection that wait for those to earlier requests of a pipeline. */
@@ -22,8 +23,13 @@ export function closeWithConnection(res: ServerResponse): void {
   res.once('close', leaveQueue);
 }
 
+/** From Node 24 on, it tells them by itself, a moment after the end of the connection. */
 function closeQueued(this: Socket): void {
-  for (const res of queues.get(this) ?? []) {
+  setImmediate(closeRest, this);
+}
+
+function closeRest(socket: Socket): void {
+  for (const res of queues.get(socket) ?? []) {
     // Node itself tells those whose turn has come since, and those that have just been written.
     if (res.socket !== null || res.writableFinished) continue;
     res.destroyed = true;
