@@ -80,9 +80,16 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'options.ts': [],
   'backtracking.ts': [],
   'connection-settings.ts': [],
+  'promises.ts': [],
   'warnings.ts': [],
 };
-const SHARED = ['options.ts', 'backtracking.ts', 'connection-settings.ts', 'warnings.ts'];
+const SHARED = [
+  'options.ts',
+  'backtracking.ts',
+  'connection-settings.ts',
+  'promises.ts',
+  'warnings.ts',
+];
 
 describe('arrows point one way', () => {
   it('in a source that was found', () => {

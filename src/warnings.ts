@@ -1,3 +1,5 @@
+import { isPromise } from './promises.js';
+
 /** A function of the user's has thrown where nobody else hears of it: the process is warned, and goes on. */
 export function warnOfThrown(message: string, error: unknown, code = 'HEADRACE_LISTENER'): void {
   const detail = String(error instanceof Error ? error.stack : error);
@@ -12,9 +14,8 @@ export function callListener<A extends unknown[]>(
 ): void {
   try {
     const result = listener(...args);
-    // Any thenable: promises of other libraries, too, may end the process.
-    if (typeof result === 'object' && result !== null && 'then' in result) {
-      Promise.resolve(result).catch((error: unknown) => warnOfThrown(message, error));
+    if (isPromise(result)) {
+      result.then(undefined, (error: unknown) => warnOfThrown(message, error));
     }
   } catch (error) {
     warnOfThrown(message, error);

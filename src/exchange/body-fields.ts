@@ -1,21 +1,18 @@
 import type { ServerResponse } from 'node:http';
+import { BYTE_FIELDS } from './fields.js';
 
 /**
  * What describes one body, frames it, or says how long it may be kept. Not all that begins with `Content-`:
  * `Content-Security-Policy` is the app's word on whatever is sent.
  */
 const BODY_FIELDS = [
+  ...BYTE_FIELDS,
   'content-type',
   'content-length',
-  'content-encoding',
   'content-language',
   'content-location',
   'content-range',
   'content-disposition',
-  'content-md5',
-  'content-digest',
-  'repr-digest',
-  'digest',
   'etag',
   'last-modified',
   'accept-ranges',

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { inspect } from '../options.js';
+import { isPromise } from '../promises.js';
 import type { UpstreamPool } from '../upstreams/pool.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import { settleWithAnswer } from './answer-closed.js';
@@ -422,8 +423,4 @@ export function exchangeOf(req: IncomingMessage, res: ServerResponse): Exchange 
   if (locals === undefined) carrier.locals = { proxy: exchange };
   else if (locals.proxy !== exchange) locals.proxy = exchange;
   return exchange;
-}
-
-function isPromise(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value;
 }

@@ -1,3 +1,4 @@
+import { isPromise } from '../promises.js';
 import type { Exchange } from './exchange.js';
 import type { Labels } from './exposition.js';
 import { RequestGroup } from './request-group.js';
@@ -116,7 +117,7 @@ function valueFor(label: MetricLabel, exchange: Exchange): string {
     if (typeof value === 'string') return clean(value);
     if (value === undefined) return '';
     // A rejection that nobody hears of would end the process.
-    if (value instanceof Promise) value.catch(() => {});
+    if (isPromise(value)) value.then(undefined, () => {});
     return OTHER;
   } catch {
     return OTHER;

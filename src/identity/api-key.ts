@@ -2,6 +2,7 @@ import { hash, randomBytes } from 'node:crypto';
 import type { Exchange } from '../exchange/exchange.js';
 import type { Identity } from '../exchange/identity.js';
 import { fieldNames, flag, inspect, known } from '../options.js';
+import { isPromise } from '../promises.js';
 import { checkRealm, fieldOf, isForProxy } from './credentials.js';
 import { frozen } from './known-good.js';
 import { queryValue, withoutQuery } from './query.js';
@@ -158,10 +159,6 @@ class ApiKeyVerifier implements Verifier {
     this.#place.clear(exchange);
     return identity;
   }
-}
-
-function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
-  return typeof (value as Promise<T> | null | undefined)?.then === 'function';
 }
 
 function identityOf(path: string, owner: ApiKeyOwner): Identity {

@@ -7,6 +7,7 @@ import { type Exchange, exchangeOf, type Handler } from '../exchange/exchange.js
 import { redactor, SECRET_PARAMETERS } from '../exchange/redact.js';
 import { type RequestTrusts, type Trust, trustFor } from '../exchange/trust.js';
 import { callable, inspect, known, oneOf } from '../options.js';
+import { isPromise } from '../promises.js';
 import { warnOfThrown } from '../warnings.js';
 
 /** How long after a warning of a logger that throws the next one comes at the soonest. */
@@ -158,15 +159,6 @@ function addressOf(req: IncomingMessage, trusts: RequestTrusts): string | undefi
   if (req.headers['x-forwarded-for'] === undefined) return peer;
   const address = clientAddress(req, (one, hop) => trusts(req, one, hop));
   return address !== undefined && isIP(address) !== 0 ? address : peer;
-}
-
-function isPromise(value: unknown): value is PromiseLike<unknown> {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'then' in value &&
-    typeof value.then === 'function'
-  );
 }
 
 /** Warns of a logger that fails, but not of each record. */

@@ -6,6 +6,7 @@ import { isForProxy } from '../identity/credentials.js';
 import { RefusalLog, type Refusals } from '../identity/refusal-log.js';
 import type { Verdict, Verifier } from '../identity/verifier.js';
 import { callable, flag, inspect, known, milliseconds, refuseRequest } from '../options.js';
+import { isPromise } from '../promises.js';
 import { fail } from '../transport/deliver.js';
 
 /** Options for {@link authenticate}. */
@@ -194,10 +195,6 @@ function nothing(): Findings {
 function pass(exchange: Exchange, identity: Identity, next: Next | undefined): void {
   exchange.identity = identity;
   next?.();
-}
-
-function isPromise(verdict: Verdict | Promise<Verdict>): verdict is Promise<Verdict> {
-  return typeof (verdict as Promise<Verdict> | undefined)?.then === 'function';
 }
 
 /**

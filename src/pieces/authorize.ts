@@ -2,10 +2,10 @@ import { mountPath } from '../exchange/client.js';
 import { type Exchange, exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
 import { type Trust, trustFor } from '../exchange/trust.js';
 import { flag, known } from '../options.js';
+import { isPromise } from '../promises.js';
 import {
   type AccessPolicy,
   checkedBy,
-  isPromise,
   type Judgement,
   RulePolicy,
 } from '../transport/access-policy.js';

@@ -4,6 +4,7 @@ import { dropBodyFields } from '../exchange/body-fields.js';
 import { isProxyError, type ProxyError } from '../exchange/errors.js';
 import { exchangeOf, type Next } from '../exchange/exchange.js';
 import { callable, inspect, known } from '../options.js';
+import { isPromise } from '../promises.js';
 import { setErrorFields } from '../transport/answer.js';
 import { callListener, warnOfThrown } from '../warnings.js';
 
@@ -88,7 +89,7 @@ function answered(
   try {
     const rendered = render(error, req, res);
     // It may have answered by itself, and fail only then.
-    if (rendered instanceof Promise) rendered.catch(warn);
+    if (isPromise<unknown>(rendered)) rendered.then(undefined, warn);
     if (res.headersSent) return true;
     if (rendered === undefined || rendered === null) return false;
     send(res, rendered);

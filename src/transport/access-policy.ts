@@ -1,5 +1,6 @@
 import type { ForbiddenError } from '../exchange/errors.js';
 import { inspect } from '../options.js';
+import { isPromise } from '../promises.js';
 import type { AccessRequest } from './access-request.js';
 import {
   type AccessCheck,
@@ -121,9 +122,4 @@ function denial({ at }: CompiledRule): ForbiddenError {
 function rulesOf(path: string, given: readonly AccessRule[]): readonly AccessRule[] {
   if (Array.isArray(given)) return given;
   throw new TypeError(`${path} must be a list of rules, received ${inspect(given)}`);
-}
-
-/** Whether something is still to come. */
-export function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
-  return typeof (value as { then?: unknown } | undefined)?.then === 'function';
 }
