@@ -179,6 +179,8 @@ describe('inspect', () => {
     [function named() {}, 'function named'],
     [{ a: 1, b: 2 }, 'an object ["a","b"]'],
     [Promise.resolve(1), 'a promise'],
+    // biome-ignore lint/suspicious/noThenProperty: as other libraries' promises have it
+    [{ then: () => {} }, 'a promise'],
     [new URL('http://localhost/x'), '"http://localhost/x"'],
   ])('shows %p', (value, shown) => {
     expect(inspect(value)).toBe(shown);

@@ -1,5 +1,7 @@
 /** The checks that every factory shares: a bad option throws here, with factory, path and value. */
 
+import { isPromise } from './promises.js';
+
 /**
  * Returns `options` as it is when it is an object with known keys only.
  *
@@ -112,9 +114,9 @@ export function inspect(value: unknown): string {
   if (typeof value === 'function') return `function ${value.name || '(anonymous)'}`;
   if (Array.isArray(value)) return `an array of ${value.length}`;
   if (value instanceof URL) return inspect(value.href);
-  if (value instanceof Promise) {
+  if (isPromise(value)) {
     // An error is made of it: should it reject as well, that is nothing to end the process for.
-    value.catch(() => {});
+    value.then(undefined, () => {});
     return 'a promise';
   }
   if (typeof value === 'object' && value !== null)

@@ -1,5 +1,6 @@
 import { RateLimitStoreError } from '../exchange/errors.js';
 import { inspect } from '../options.js';
+import { isPromise } from '../promises.js';
 import type { RateLimitInfo, RateLimitStore } from './rate-limit.js';
 
 /** How {@link PromptStore} deals with a store. */
@@ -66,8 +67,8 @@ export class PromptStore {
   #init(): unknown {
     this.#mustInit = false;
     const pending = this.#store.init?.(this.#options);
-    if (!(pending instanceof Promise)) return pending;
-    return pending.catch((error: unknown) => {
+    if (!isPromise(pending)) return pending;
+    return pending.then(undefined, (error: unknown) => {
       this.#mustInit = true;
       throw error;
     });
