@@ -301,6 +301,12 @@ describe('what counts as a failure', () => {
       },
     ],
     ['gives a promise', async () => false],
+    [
+      'gives a promise that rejects',
+      async () => {
+        throw new Error('isFailure');
+      },
+    ],
   ])('is the usual where isFailure %s, and the app is warned once', async (_, isFailure) => {
     const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
     const options = { isFailure: isFailure as () => boolean };

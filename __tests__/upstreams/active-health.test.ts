@@ -294,19 +294,6 @@ describe('what it makes of the answers', () => {
     await (await asked.next()).answer(503, 'ok');
     expect(asked.pool.eligible).toHaveLength(0);
   });
-
-  it('takes an answer that the app cannot judge for a bad one, and asks on', async () => {
-    const expectStatus = (status: number): boolean => {
-      if (status === 500) throw new Error('a bug');
-      return true;
-    };
-    const asked = asking({ expectStatus, unhealthyAfter: 1, healthyAfter: 1 });
-    asked.begin();
-    await answers(asked, 500);
-    expect(asked.pool.eligible).toHaveLength(0);
-    await answers(asked, 200);
-    expect(asked.pool.eligible).toHaveLength(1);
-  });
 });
 
 describe('an expectStatus that says neither yes nor no', () => {
@@ -319,6 +306,12 @@ describe('an expectStatus that says neither yes nor no', () => {
       },
     ],
     ['undefined', () => undefined],
+    [
+      'nothing, since it throws',
+      () => {
+        throw new Error('it must return true or false, received an error');
+      },
+    ],
   ])('is told of once, and the usual rule holds: %s', async (_, expectStatus) => {
     const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
     const asked = asking({

@@ -7,8 +7,8 @@ import {
   oneOf,
   wholeNumber,
 } from '../options.js';
-import { warnOfThrown } from '../warnings.js';
 import type { Upstream } from './upstream.js';
+import { yesOrNo } from './yes-or-no.js';
 
 /** How upstreams are asked whether they are well. */
 export interface ActiveHealthOptions {
@@ -201,7 +201,7 @@ function statusCheck(
   expected: ActiveHealthOptions['expectStatus'],
 ): (status: number) => boolean {
   if (expected === undefined) return isUsual;
-  if (typeof expected === 'function') return checkedStatus(at, expected);
+  if (typeof expected === 'function') return yesOrNo(at, expected, isUsual);
   const statuses = typeof expected === 'number' ? [expected] : expected;
   if (!Array.isArray(statuses)) callable(at, expected);
   for (const status of statuses) wholeNumber(at, status, 100, 599);
@@ -210,19 +210,6 @@ function statusCheck(
 
 function isUsual(status: number): boolean {
   return status >= 200 && status < 400;
-}
-
-/** What is neither yes nor no, as a promise, would be a yes to everything: the usual rule takes its place. */
-function checkedStatus(at: string, decide: (status: number) => unknown): typeof isUsual {
-  let warned = false;
-  return (status) => {
-    const answer = decide(status);
-    if (typeof answer === 'boolean') return answer;
-    const error = new TypeError(`it must return true or false, received ${inspect(answer)}`);
-    if (!warned) warnOfThrown(`${at} has failed`, error);
-    warned = true;
-    return isUsual(status);
-  };
 }
 
 function bodyCheck(at: string, expected: string | RegExp | undefined): (body: string) => boolean {
