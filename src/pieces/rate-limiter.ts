@@ -5,7 +5,6 @@ import { RateLimitedError } from '../exchange/errors.js';
 import { exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
 import { type RequestTrusts, type Trust, trustFor } from '../exchange/trust.js';
 import { UpstreamResponse } from '../exchange/upstream-response.js';
-import { inspect } from '../options.js';
 import { deliver, fail } from '../transport/deliver.js';
 import { log } from '../transport/log.js';
 import { PromptStore } from '../upstreams/prompt-store.js';
@@ -16,15 +15,10 @@ import {
   type RateLimitInfo,
   type RateLimitStore,
 } from '../upstreams/rate-limit.js';
-import {
-  checkRateLimit,
-  claimStore,
-  IDENTIFIER,
-  isIdentifier,
-} from '../upstreams/rate-limit-checks.js';
+import { checkedAnswers, checkRateLimit, claimStore } from '../upstreams/rate-limit-checks.js';
 import { callListener } from '../warnings.js';
 
-/** Options for {@link rateLimiter}: those of express-rate-limit, and one of our own. */
+/** Options for {@link rateLimiter}: those of express-rate-limit, and `trust` and `storeTimeoutMs`. */
 export interface RateLimiterOptions {
   /**
    * How long requests are counted, from the first of a client on.
@@ -215,9 +209,7 @@ function limiterOf(settings: Settings, store: PromptStore): ReturnType<typeof ra
     limit,
     legacyHeaders,
     standardHeaders,
-    keyGenerator: keyGenerator
-      ? checkedKey(keyGenerator)
-      : keyOf(trustFor('rateLimiter: trust', trust), ipv6Subnet),
+    keyGenerator: keyGenerator ?? keyOf(trustFor('rateLimiter: trust', trust), ipv6Subnet),
     handler: handler ?? refusal(settings),
     store,
     logger: { error: tell('error'), warn: tell('warn') },
@@ -229,61 +221,6 @@ function limiterOf(settings: Settings, store: PromptStore): ReturnType<typeof ra
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-/**
- * The options, with checks of what their functions return: what is no number is never passed, and nobody
- * would be limited; the others go into fields of the answer as they are.
- */
-function checkedAnswers(options: RateLimiterOptions): RateLimiterOptions {
-  const { max, limit = max, identifier, retryAfter } = options;
-  const checked = { ...options };
-  if (typeof limit === 'function') checked.limit = answering('limit', limit, isCount, COUNT);
-  if (typeof identifier === 'function') {
-    checked.identifier = answering('identifier', identifier, isIdentifier, IDENTIFIER);
-  }
-  if (typeof retryAfter === 'function') {
-    checked.retryAfter = answering('retryAfter', retryAfter, isSeconds, COUNT);
-  }
-  return checked;
-}
-
-const COUNT = 'a number of at least 0';
-
-function isCount(value: unknown): boolean {
-  return typeof value === 'number' && value >= 0;
-}
-
-function isSeconds(value: unknown): boolean {
-  return isCount(value) && value !== Number.POSITIVE_INFINITY;
-}
-
-function answering<T>(
-  name: string,
-  decide: PerRequest<T>,
-  isFit: (answer: unknown) => boolean,
-  wanted: string,
-): PerRequest<T> {
-  return async (req, res) => {
-    const answer = await decide(req, res);
-    if (isFit(answer)) return answer;
-    throw new TypeError(
-      `rateLimiter: ${name}() must return ${wanted}, received ${inspect(answer)}`,
-    );
-  };
-}
-
-/** express-rate-limit would trip over another kind of key further on, with words about something else. */
-function checkedKey(generate: PerRequest<string>): PerRequest<string> {
-  const checked: PerRequest<string> = async (req, res) => {
-    const key = await generate(req, res);
-    if (typeof key === 'string') return key;
-    throw new TypeError(
-      `rateLimiter: keyGenerator() must return a string, received ${inspect(key)}`,
-    );
-  };
-  // It reads the text of the function, to warn of addresses that are used as they are.
-  return Object.assign(checked, { toString: () => String(generate) });
 }
 
 function keyOf(

@@ -1,6 +1,6 @@
 import { callable, flag, inspect, known, milliseconds, oneOf, wholeNumber } from '../options.js';
 import type { RateLimiterOptions } from '../pieces/rate-limiter.js';
-import type { RateLimitStore } from './rate-limit.js';
+import type { PerRequest, RateLimitStore } from './rate-limit.js';
 
 const OPTIONS = [
   'windowMs',
@@ -43,10 +43,10 @@ const FUNCTIONS = ['handler', 'keyGenerator', 'skip', 'requestWasSuccessful'] as
 const UNQUOTABLE = /[^\x20-\x7e]|["\\]/;
 
 /** What the name of a policy has to be, in words. */
-export const IDENTIFIER = 'printable characters without quotes';
+const IDENTIFIER = 'printable characters without quotes';
 
 /** Whether a policy can have this name. */
-export function isIdentifier(value: unknown): boolean {
+function isIdentifier(value: unknown): boolean {
   return typeof value === 'string' && !UNQUOTABLE.test(value);
 }
 
@@ -126,4 +126,56 @@ function checkFields(
 
 function checkSubnet(path: string, subnet: RateLimiterOptions['ipv6Subnet']): void {
   if (!isDecided(subnet) && subnet !== false) wholeNumber(path, subnet as number, 32, 64);
+}
+
+/**
+ * The options, with checks of what their functions return: what is no number is never passed, and nobody
+ * would be limited; what becomes a field of the answer goes there as it is; and over another kind of key
+ * express-rate-limit would trip further on, with words about something else.
+ */
+export function checkedAnswers(options: RateLimiterOptions): RateLimiterOptions {
+  const { max, limit = max, identifier, retryAfter, keyGenerator } = options;
+  const checked = { ...options };
+  if (typeof limit === 'function') checked.limit = answering('limit', limit, isCount, COUNT);
+  if (typeof identifier === 'function') {
+    checked.identifier = answering('identifier', identifier, isIdentifier, IDENTIFIER);
+  }
+  if (typeof retryAfter === 'function') {
+    checked.retryAfter = answering('retryAfter', retryAfter, isSeconds, COUNT);
+  }
+  if (keyGenerator !== undefined) {
+    checked.keyGenerator = answering('keyGenerator', keyGenerator, isText, 'a string');
+  }
+  return checked;
+}
+
+const COUNT = 'a number of at least 0';
+
+function isCount(value: unknown): boolean {
+  return typeof value === 'number' && value >= 0;
+}
+
+function isSeconds(value: unknown): boolean {
+  return isCount(value) && value !== Number.POSITIVE_INFINITY;
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string';
+}
+
+function answering<T>(
+  name: string,
+  decide: PerRequest<T>,
+  isFit: (answer: unknown) => boolean,
+  wanted: string,
+): PerRequest<T> {
+  const checked: PerRequest<T> = async (req, res) => {
+    const answer = await decide(req, res);
+    if (isFit(answer)) return answer;
+    throw new TypeError(
+      `rateLimiter: ${name}() must return ${wanted}, received ${inspect(answer)}`,
+    );
+  };
+  // express-rate-limit reads the text of a keyGenerator, to warn of addresses that are used as they are.
+  return Object.assign(checked, { toString: () => String(decide) });
 }
