@@ -41,12 +41,13 @@ export type Send = () => Promise<UpstreamResponse>;
 /** A wrapper round the upstream call. The first one registered is the outermost. */
 export type Around = (exchange: Exchange, send: Send) => Promise<UpstreamResponse>;
 
-/** An edit of the response, run before its head is sent. A promise that it returns is waited for. */
-export type ResponseEdit = (
-  response: UpstreamResponse,
-  req: IncomingMessage,
-  res: ServerResponse,
-) => unknown;
+/**
+ * An edit of the response, run before its head is sent. A promise that it returns is waited for. Written as a
+ * method, so that functions typed for Express fit, too.
+ */
+export type ResponseEdit = {
+  edit(response: UpstreamResponse, req: IncomingMessage, res: ServerResponse): unknown;
+}['edit'];
 
 /** What is under way for an exchange and has to end with it. The transport's attempts are such. */
 export interface InFlight {

@@ -14,11 +14,6 @@ export interface ModifyResponseOptions {
   readonly maxBodyBytes?: number | undefined;
 }
 
-/** An edit; written as a method, so that functions typed for Express fit, too. */
-export type ModifyResponseEdit = {
-  edit(...args: Parameters<ResponseEdit>): ReturnType<ResponseEdit>;
-}['edit'];
-
 /**
  * Edits the response: before `proxyPass()` it registers the edit, behind `proxyPass({ hold: true })`
  * it runs it on the held response. An edit that leaves the body alone leaves it streaming.
@@ -26,10 +21,7 @@ export type ModifyResponseEdit = {
  * @example
  * app.use(modifyResponse((response) => response.headers.set('x-proxy', 'magical')));
  */
-export function modifyResponse(
-  edit: ModifyResponseEdit,
-  options: ModifyResponseOptions = {},
-): Handler {
+export function modifyResponse(edit: ResponseEdit, options: ModifyResponseOptions = {}): Handler {
   refuseRequest('modifyResponse', edit);
   callable('modifyResponse: edit', edit);
   const { maxBodyBytes = 10_485_760 } = known('modifyResponse', options, ['maxBodyBytes']);

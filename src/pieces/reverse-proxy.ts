@@ -1,4 +1,4 @@
-import type { Handler } from '../exchange/exchange.js';
+import type { Handler, ResponseEdit } from '../exchange/exchange.js';
 import type { ResponseInit } from '../exchange/upstream-response.js';
 import type { Verifier } from '../identity/verifier.js';
 import { flag, inspect, known, refuseRequest } from '../options.js';
@@ -25,7 +25,7 @@ import { fallback } from './fallback.js';
 import { type ForwardAuthOptions, forwardAuth } from './forward-auth.js';
 import { type ForwardedForOptions, forwardedFor } from './forwarded-for.js';
 import { type LoadBalancerOptions, loadBalancer } from './load-balancer.js';
-import { type ModifyResponseEdit, modifyResponse } from './modify-response.js';
+import { modifyResponse } from './modify-response.js';
 import { type ProxyPassOptions, proxyPass, type Target } from './proxy-pass.js';
 import { type ProxyStatusOptions, proxyStatus } from './proxy-status.js';
 import { type RateLimiterOptions, rateLimiter } from './rate-limiter.js';
@@ -86,7 +86,7 @@ export interface ReverseProxyOptions extends ProxyPassOptions, UpstreamPoolOptio
   /** Options of `rewriteCookies()`; left out without any. */
   readonly rewriteCookies?: RewriteCookiesOptions | undefined;
   /** The edit of `modifyResponse()`; left out without one. */
-  readonly modifyResponse?: ModifyResponseEdit | undefined;
+  readonly modifyResponse?: ResponseEdit | undefined;
 }
 
 /** A {@link reverseProxy} in place. */
