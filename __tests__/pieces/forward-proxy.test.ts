@@ -22,6 +22,7 @@ import {
   frameworks,
   gateway,
   listen,
+  type Middleware,
   rawUpstream,
   serve,
 } from '../helpers/servers.js';
@@ -385,4 +386,18 @@ it('a client that leaves while its target is looked up is nobody to connect for'
   const after = await rawClient(upstream.port, 'GET / HTTP/1.1\r\n\r\n');
   await after.until((text) => text.endsWith('ok'));
   expect(upstream.connections()).toHaveLength(1);
+});
+
+describe('an answer that somebody else has begun', () => {
+  it('is broken off when nobody ends it', async () => {
+    const begin: Middleware = (_req, res, next) => {
+      res.flushHeaders();
+      next?.();
+    };
+    const upstream = await rawUpstream();
+    const { port } = await gateway('express 5', begin, open({ bodyTimeoutMs: 50 }));
+    const client = await rawClient(port, get(upstream.url));
+    expect(await client.closed()).not.toMatch(/0\r\n\r\n$/);
+    expect(upstream.received()).toBe('');
+  });
 });

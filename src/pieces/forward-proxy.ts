@@ -10,7 +10,7 @@ import {
 } from '../exchange/exchange.js';
 import { callable, known, milliseconds } from '../options.js';
 import { ConnectResponse, deliverConnect } from '../transport/connect-response.js';
-import { deliver, editThen, fail } from '../transport/deliver.js';
+import { alreadyAnswered, deliver, editThen, fail } from '../transport/deliver.js';
 import { dial } from '../transport/dial.js';
 import { countForwards } from '../transport/max-forwards.js';
 import { type Permits, permittedAddresses, type TargetLookup } from '../transport/permitted.js';
@@ -143,8 +143,7 @@ export function forwardProxy(options: ForwardProxyOptions = {}): ForwardProxy {
     if (next !== undefined && !isForProxy(req)) return next();
     const exchange = exchangeOf(req, res);
     exchange.watch();
-    // Somebody has answered already, or there is nobody to answer.
-    if (res.destroyed || res.headersSent) return;
+    if (alreadyAnswered(exchange, settings.bodyTimeoutMs, next)) return;
     const done = req.method === 'CONNECT' ? deliverConnect : deliver;
     let target: RequestedTarget;
     try {

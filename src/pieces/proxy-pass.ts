@@ -3,7 +3,7 @@ import { NoTargetError } from '../exchange/errors.js';
 import { type Exchange, exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
 import { flag, inspect, known, refuseRequest } from '../options.js';
-import { deliver, editThen, fail, giveWay } from '../transport/deliver.js';
+import { alreadyAnswered, deliver, editThen, fail } from '../transport/deliver.js';
 import { countForwards } from '../transport/max-forwards.js';
 import { probe } from '../transport/probe.js';
 import { guardRequest } from '../transport/request-guard.js';
@@ -82,12 +82,7 @@ export function proxyPass(first?: Target | ProxyPassOptions, second?: ProxyPassO
   const handler: Handler = function proxyPassMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
     exchange.watch();
-    // Somebody has answered already, or there is nobody to answer.
-    if (!exchange.open || (res.headersSent && exchange.inFlight)) return;
-    if (res.headersSent) {
-      exchange.bodyTimeoutMs = settings.bodyTimeoutMs;
-      return giveWay(exchange, next);
-    }
+    if (alreadyAnswered(exchange, settings.bodyTimeoutMs, next)) return;
     discardHeld(exchange);
     try {
       guardRequest(req, settings.allowTrace);

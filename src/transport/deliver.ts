@@ -57,10 +57,27 @@ export function deliver(
 }
 
 /**
+ * Whether there is nothing to be done any more: nobody to answer, or somebody who has begun to. An answer of
+ * somebody else's is looked after; one that is under way by the exchange's own call is in good hands.
+ */
+export function alreadyAnswered(
+  exchange: Exchange,
+  bodyTimeoutMs: number,
+  next: Next | undefined,
+): boolean {
+  if (exchange.open && !exchange.res.headersSent) return false;
+  if (exchange.inFlight === undefined) {
+    exchange.bodyTimeoutMs = bodyTimeoutMs;
+    giveWay(exchange, next);
+  }
+  return true;
+}
+
+/**
  * Makes way for an answer that somebody else has begun, and will end. One that nobody has ended in the time
  * that a body may stand still is broken off: a head that was only flushed would hang for ever.
  */
-export function giveWay(exchange: Exchange, next: Next | undefined): void {
+function giveWay(exchange: Exchange, next: Next | undefined): void {
   const { res } = exchange;
   if (!exchange.open || res.writableEnded) return;
   const timer = setTimeout(() => {
