@@ -221,26 +221,16 @@ describe.each(['connect', 'bare'] as const)('an HTTP/2 front (%s)', (kind) => {
     await eventually('the end of the call', () => upstream.sockets[0]?.destroyed === true);
   });
 
-  it('passes interim responses and trailers', async () => {
+  it('passes interim responses and trailers, with all lines of a name in whatever case', async () => {
     const upstream = await rawUpstream(
-      'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x\r\n\r\n' +
-        'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\nX-Sum: 2\r\n\r\n',
-    );
-    const { session } = await front(kind, pass(upstream.url));
-    const { interims, body, trailers } = await http2Ask(session);
-    expect(interims).toMatchObject([{ ':status': 103, link: '</a>' }]);
-    expect(interims[0]).not.toHaveProperty('connection');
-    expect([body, trailers]).toMatchObject(['ok', { 'x-sum': '1, 2' }]);
-  });
-
-  it('passes all lines of a name, in whatever case, in interim responses and trailers', async () => {
-    const upstream = await rawUpstream(
-      'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nlink: </b>\r\nETag: "a"\r\nETag: "b"\r\n\r\n' +
-        'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\nx-sum: 2\r\nX-SUM: 3\r\nETag: "c"\r\nETag: "d"\r\n\r\n',
+      'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nlink: </b>\r\nETag: "a"\r\nETag: "b"\r\nConnection: x\r\n\r\n' +
+        'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n' +
+        '2\r\nok\r\n0\r\nX-Sum: 1\r\nx-sum: 2\r\nX-SUM: 3\r\nETag: "c"\r\nETag: "d"\r\n\r\n',
     );
     const { session } = await front(kind, pass(upstream.url));
     const { interims, body, trailers } = await http2Ask(session);
     expect(interims).toMatchObject([{ ':status': 103, link: '</a>, </b>', etag: '"a"' }]);
+    expect(interims[0]).not.toHaveProperty('connection');
     expect([body, trailers]).toMatchObject(['ok', { 'x-sum': '1, 2, 3', etag: '"c"' }]);
   });
 

@@ -66,6 +66,9 @@ export async function prometheusOf(port: number): Promise<(query: string) => Pro
   };
 }
 
+/** A run that is killed must not leave it behind: it would scrape whoever gets that port next. */
+const UNTIL_STDIN_ENDS = '"$0" "$@" & read -r _; kill -KILL $!; wait $!';
+
 async function start(folder: string): Promise<string> {
   const args = {
     'config.file': join(folder, 'prometheus.yml'),
@@ -73,13 +76,19 @@ async function start(folder: string): Promise<string> {
     'web.listen-address': '127.0.0.1:0',
   };
   const child = spawn(
-    installed(prometheus),
-    Object.entries(args).map(([name, value]) => `--${name}=${value}`),
-    { stdio: ['ignore', 'ignore', 'pipe'] },
+    'sh',
+    [
+      '-c',
+      UNTIL_STDIN_ENDS,
+      installed(prometheus),
+      ...Object.entries(args).map(([name, value]) => `--${name}=${value}`),
+    ],
+    { stdio: ['pipe', 'ignore', 'pipe'] },
   );
   closeAfter(async () => {
     const exit = once(child, 'exit');
-    if (child.kill('SIGKILL')) await exit;
+    child.stdin.end();
+    await exit;
   });
   let said = '';
   child.stderr.on('data', (chunk) => (said += String(chunk)));
