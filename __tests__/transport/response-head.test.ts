@@ -20,7 +20,7 @@ function bytes(...lines: string[]): Buffer[] {
 
 /** The head made of these lines. */
 function head(lines: string[], policy = PASS_ALL, maxFields = 256): ResponseHead | string {
-  return responseHead(bytes(...lines), {}, policy, maxFields);
+  return responseHead(bytes(...lines), policy, maxFields);
 }
 
 describe('responseHead', () => {
@@ -95,7 +95,7 @@ describe('responseHead', () => {
 
   it('joins several values of one name, as HTTP/2 has them', () => {
     const raw = ['x-list', ['a', Buffer.from('b')], 'x', 'y'];
-    expect(responseHead(raw, {}, PASS_ALL, 256)).toMatchObject({
+    expect(responseHead(raw, PASS_ALL, 256)).toMatchObject({
       lines: ['x-list', 'a, b', 'x', 'y'],
     });
   });

@@ -4,6 +4,7 @@ import type { AnyDispatcher, ConnectionSettings } from '../connection-settings.j
 import type { ConnectionCounts, Upstream } from '../upstreams/upstream.js';
 import { connector } from './connector.js';
 import { Http2Connections } from './http2-connections.js';
+import { rawHandler } from './raw-handler.js';
 import { type SocketWatcher, unwatchSocket, watchSocket } from './socket-watch.js';
 
 /** What a try says to undici; `connection` is noted by the connection that takes it. */
@@ -89,13 +90,13 @@ class OwnConnections implements Connections {
   }
 
   dispatch(options: SendOptions, handler: Dispatcher.DispatchHandler): void {
-    this.#pool.dispatch(options, handler);
+    this.#pool.dispatch(options, rawHandler(handler));
   }
 
   dispatchFresh(options: SendOptions, handler: Dispatcher.DispatchHandler): void {
     // To undici, `pipelining: 0` is a pool that keeps no connection alive.
     this.#fresh ??= this.#open(0);
-    this.#fresh.dispatch(options, handler);
+    this.#fresh.dispatch(options, rawHandler(handler));
   }
 
   counts(): ConnectionCounts {

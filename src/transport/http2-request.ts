@@ -168,7 +168,7 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
     if (this.#answered) this.#missing = statedLength(raw);
     try {
       if (lengthOf(this.rawHeaders) > this.#maxHeaderBytes) throw new errors.HeadersOverflowError();
-      // undici's table of parsed fields would say of each line what all of a name say together.
+      // Who it is for reads the raw ones.
       this.handler.onResponseStart?.(this, status, {}, '');
     } catch (error) {
       this.#cancel();

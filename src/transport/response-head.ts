@@ -24,9 +24,6 @@ type RawValue = Buffer | string | readonly (Buffer | string)[];
 /** Raw fields: flat names and values. */
 export type RawFields = readonly RawValue[];
 
-/** Fields that undici has read already: lower-case names with their values. */
-export type ParsedFields = Readonly<Record<string, string | readonly string[] | undefined>>;
-
 /** The raw fields of a response; from HTTP/2 they can come as an object. */
 export function rawFields(raw: unknown): RawFields {
   if (Array.isArray(raw)) return raw as RawFields;
@@ -37,10 +34,19 @@ export function rawFields(raw: unknown): RawFields {
 
 const DIGITS = /^\d+$/;
 
+/** What the lines of a field say together; empty where there is none. */
+export function rawValue(raw: RawFields, lower: string): string {
+  const values: string[] = [];
+  for (let i = 0; i < raw.length; i += 2) {
+    if (latin1(raw[i] as Buffer | string).toLowerCase() === lower)
+      values.push(fieldValue(raw[i + 1] as RawValue));
+  }
+  return values.join(', ');
+}
+
 /** The head of a response, hop-by-hop fields taken out; a word that says why where it is unfit. */
 export function responseHead(
   raw: RawFields,
-  parsed: ParsedFields,
   policy: Pick<HeaderOverlay, 'keep' | 'also'>,
   maxFields: number,
 ): ResponseHead | string {
@@ -53,8 +59,7 @@ export function responseHead(
     const name = raw[i] as Buffer | string;
     const { spelling, lower, flags } =
       typeof name === 'string' ? fieldInfo(name) : fieldNamed(name);
-    const known = parsed[lower];
-    let value = typeof known === 'string' ? known : fieldValue(raw[i + 1] as RawValue);
+    let value = fieldValue(raw[i + 1] as RawValue);
     if (flags & HOP_BY_HOP) {
       if (lower === 'transfer-encoding') {
         // Anything but one plain "chunked" is read differently by different servers (CWE-444).
@@ -105,7 +110,7 @@ export function interimLines(
   raw: RawFields,
   policy: Pick<HeaderOverlay, 'keep' | 'also'>,
 ): string[] {
-  const head = responseHead(raw, {}, policy, Number.POSITIVE_INFINITY);
+  const head = responseHead(raw, policy, Number.POSITIVE_INFINITY);
   // An interim response has no body, so whatever it says of framing is dropped, not judged.
   return typeof head === 'string' ? [] : without(head.lines, ['content-length']);
 }

@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici';
 import type { InFlight } from '../exchange/exchange.js';
 import type { Connections, SendOptions } from './connections.js';
-import { type ParsedFields, rawFields, responseHead } from './response-head.js';
+import { rawFields, responseHead } from './response-head.js';
 
 /** The longest body that is kept; what comes behind it is an error. */
 const MAX_BODY_BYTES = 65_536;
@@ -66,13 +66,9 @@ export class Subrequest implements Dispatcher.DispatchHandler, InFlight {
     this.#controller = controller;
   }
 
-  onResponseStart(
-    controller: Dispatcher.DispatchController,
-    status: number,
-    headers: ParsedFields,
-  ): void {
+  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
     if (status < 200) return;
-    const head = responseHead(rawFields(controller.rawHeaders), headers, POLICY, MAX_FIELDS);
+    const head = responseHead(rawFields(controller.rawHeaders), POLICY, MAX_FIELDS);
     if (typeof head === 'string') return this.#fail(new Error(`an unfit answer: ${head}`));
     this.#status = status;
     this.#lines = head.lines;

@@ -5,7 +5,7 @@ import type { Exchange } from '../exchange/exchange.js';
 import { wasOffered } from '../exchange/upgrade-protocols.js';
 import type { UpstreamResponse, WriteHead } from '../exchange/upstream-response.js';
 import type { OutgoingRequest } from './request.js';
-import type { ParsedFields } from './response-head.js';
+import { type RawFields, rawValue } from './response-head.js';
 import { holdSocket, openTunnel } from './tunnel.js';
 
 /** An upstream's connection that has switched to another protocol, while its 101 is on its way. */
@@ -19,15 +19,11 @@ export class Switched {
    *
    * @throws UpgradeError when the upstream has switched to something else than it was asked to.
    */
-  constructor(
-    socket: Socket,
-    { connection, upgrade, upstream }: OutgoingRequest,
-    fields: ParsedFields,
-  ) {
+  constructor(socket: Socket, { connection, upgrade, upstream }: OutgoingRequest, raw: RawFields) {
     connection?.letGo?.(socket);
     holdSocket(socket);
     this.#socket = socket;
-    this.#protocol = String(fields.upgrade);
+    this.#protocol = rawValue(raw, 'upgrade');
     if (!upgrade || !wasOffered(String(upgrade), this.#protocol)) {
       throw new UpgradeError({ upstream });
     }

@@ -20,7 +20,6 @@ import { passInterim } from './interim.js';
 import { log, masked } from './log.js';
 import {
   objectionTo,
-  type ParsedFields,
   type RawFields,
   type ResponseHead,
   rawFields,
@@ -94,7 +93,7 @@ export class WireResponse
   onResponseStart(
     controller: Dispatcher.DispatchController,
     status: number,
-    headers: ParsedFields,
+    _headers: unknown,
     statusText = '',
   ): void {
     const { exchange, request } = this.#try;
@@ -105,7 +104,7 @@ export class WireResponse
       if (objection !== undefined) throw this.#unfit(objection);
       return;
     }
-    this.#begin(raw, headers, status, statusText);
+    this.#begin(raw, status, statusText);
     this.hasBody = request.method !== 'HEAD' && !forbidsBody(status);
     // A 304 may name the length that a 200 would have; undici 7 then waits for it and calls it short.
     if (!this.hasBody) {
@@ -119,11 +118,12 @@ export class WireResponse
   onRequestUpgrade(
     controller: Dispatcher.DispatchController,
     status: number,
-    headers: ParsedFields,
+    _headers: unknown,
     socket: Socket,
   ): void {
-    this.#switched = new Switched(socket, this.#try.request, headers);
-    this.#begin(rawFields(controller.rawHeaders), headers, status, '');
+    const raw = rawFields(controller.rawHeaders);
+    this.#switched = new Switched(socket, this.#try.request, raw);
+    this.#begin(raw, status, '');
     this.hasBody = false;
     this.#finish();
     this.#body.finish();
@@ -208,9 +208,9 @@ export class WireResponse
    *
    * @throws BadResponseError: undici breaks the connection for it, and reports it to onResponseError.
    */
-  #begin(raw: RawFields, fields: ParsedFields, status: number, statusText: string): void {
+  #begin(raw: RawFields, status: number, statusText: string): void {
     const { exchange, request, settings } = this.#try;
-    const head = responseHead(raw, fields, exchange.headers, settings.maxHeaderFields);
+    const head = responseHead(raw, exchange.headers, settings.maxHeaderFields);
     const unfit = typeof head === 'string' ? head : objectionTo(status, head, request.connection);
     if (typeof head === 'string' || unfit !== undefined) throw this.#unfit(String(unfit));
     this.#head = head;

@@ -1,0 +1,112 @@
+import { once } from 'node:events';
+import { describe, expect, it } from '@jest/globals';
+import { Client, type Dispatcher } from 'undici';
+import { rawHandler } from '../../src/transport/raw-handler.js';
+import { closeAfter, rawUpstream } from '../helpers/servers.js';
+import { eventually } from '../helpers/settled.js';
+
+/** A handler that notes what it is told, and the controller it is given. */
+function noting(onHead: (controller: Dispatcher.DispatchController) => void = () => {}) {
+  const told: unknown[] = [];
+  const handler: Dispatcher.DispatchHandler = {
+    onRequestStart: () => void told.push('start'),
+    onResponseStart: (controller, status, _fields, reason) => {
+      const raw = controller.rawHeaders as Buffer[];
+      told.push([status, reason, raw.map(String)]);
+      onHead(controller);
+    },
+    onResponseData: (_controller, chunk) => void told.push(String(chunk)),
+    onResponseEnd: (controller) =>
+      void told.push(['end', (controller.rawTrailers as unknown as Buffer[]).map(String)]),
+    onResponseError: (_controller, error) => void told.push(error),
+    onRequestUpgrade: (controller, status, _fields, socket) => {
+      told.push([status, (controller.rawHeaders as Buffer[]).map(String)]);
+      socket.destroy();
+    },
+  };
+  return { told, handler };
+}
+
+async function dispatch(
+  answer: string,
+  handler: Dispatcher.DispatchHandler,
+  upgrade: string | null = null,
+) {
+  const upstream = await rawUpstream(answer);
+  const client = new Client(upstream.url);
+  closeAfter(() => client.destroy());
+  client.dispatch({ method: 'GET', path: '/', upgrade }, rawHandler(handler));
+  return upstream;
+}
+
+describe('a raw handler', () => {
+  it('is told of heads, interim ones included, of chunks, and of trailers', async () => {
+    const { told, handler } = noting();
+    await dispatch(
+      'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n' +
+        'HTTP/1.1 200 Fine\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n',
+      handler,
+    );
+    await eventually('the end', () => told.length === 5);
+    expect(told).toEqual([
+      'start',
+      [103, 'Early Hints', ['Link', '</a>']],
+      [200, 'Fine', ['Transfer-Encoding', 'chunked']],
+      'ok',
+      ['end', ['X-Sum', '1']],
+    ]);
+  });
+
+  it('gets nothing more while it has paused, and all of it afterwards', async () => {
+    let controller: Dispatcher.DispatchController | undefined;
+    const { told, handler } = noting((one) => {
+      controller = one;
+      one.pause();
+    });
+    const upstream = await dispatch('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', handler);
+    await eventually('the head', () => told.length === 2);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect([controller?.paused, told.length]).toEqual([true, 2]);
+    controller?.resume();
+    controller?.resume();
+    await eventually('the end', () => told.length === 4);
+    expect(told.slice(2)).toEqual(['ok', ['end', []]]);
+    expect(upstream.sockets).toHaveLength(1);
+  });
+
+  it('is told of the error that it aborts with, once, and the connection ends', async () => {
+    const reason = new Error('enough');
+    const { told, handler } = noting((controller) => {
+      controller.abort(reason);
+      controller.abort(new Error('again'));
+      expect([controller.aborted, controller.reason]).toEqual([true, reason]);
+    });
+    const upstream = await dispatch('HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok', handler);
+    await eventually('the error', () => told.length === 3);
+    expect(told[2]).toBe(reason);
+    const [socket] = upstream.sockets;
+    if (socket?.destroyed === false) await once(socket, 'close');
+    expect(told).toHaveLength(3);
+  });
+
+  it('is told of a head that it throws at, as of any other error', async () => {
+    const reason = new Error('unfit');
+    const { told, handler } = noting(() => {
+      throw reason;
+    });
+    await dispatch('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', handler);
+    await eventually('the error', () => told.length === 3);
+    expect(told[2]).toBe(reason);
+  });
+
+  it('is given the socket of an upgrade', async () => {
+    const { told, handler } = noting();
+    await dispatch(
+      'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n',
+      handler,
+      'x',
+    );
+    await eventually('the switch', () => told.length > 1);
+    expect(told[1]).toEqual([101, ['Connection', 'upgrade', 'Upgrade', 'x']]);
+  });
+});
