@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { proxyPass } from 'headrace';
 import { parseResponses, type RawResponse, rawClient, rawRequest } from '../helpers/client.js';
 import { frameworks, gateway, type Middleware, rawUpstream } from '../helpers/servers.js';
+import { eventually } from '../helpers/settled.js';
 
 const GET = 'GET / HTTP/1.1\r\nHost: gateway\r\n\r\n';
 const HEAD = 'HEAD / HTTP/1.1\r\nHost: gateway\r\n\r\n';
@@ -18,6 +19,33 @@ function all({ headers }: RawResponse, name: string): string[] {
 }
 
 describe.each(frameworks)('a response through %s', (framework) => {
+  it('tells its fields to whoever looks when it is sent', async () => {
+    const upstream = await rawUpstream(
+      response([
+        'HTTP/1.1 200 OK',
+        'ETag: "1"',
+        'Set-Cookie: a',
+        'Set-Cookie: b',
+        'Content-Length: 0',
+      ]),
+    );
+    const seen: unknown[] = [];
+    const look: Middleware = (_req, res, next) => {
+      res.once('finish', () => {
+        seen.push({ ...res.getHeaders() }, res.getHeader('etag'), res.hasHeader('Set-Cookie'));
+      });
+      next?.();
+    };
+    const { port } = await gateway(framework, look, proxyPass(upstream.url));
+    await rawRequest(port, GET);
+    await eventually('the look', () => seen.length > 0);
+    expect(seen).toEqual([
+      expect.objectContaining({ etag: '"1"', 'set-cookie': ['a', 'b'], 'content-length': '0' }),
+      '"1"',
+      true,
+    ]);
+  });
+
   it('arrives with its status, its reason phrase and every value of a field in order', async () => {
     const upstream = await rawUpstream(
       response(

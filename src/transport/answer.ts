@@ -17,6 +17,7 @@ import { checkedStream } from './checked-stream.js';
 import { Departures } from './departures.js';
 import { http2Lines, isSingleLine, removeLines } from './http2-lines.js';
 import { lingerOnUpload } from './linger.js';
+import { writePlainHead } from './plain-head.js';
 import { limitSlowReader } from './slow-reader.js';
 import { Unsent } from './unsent.js';
 
@@ -143,6 +144,7 @@ function writeHead(res: ServerResponse, response: UpstreamResponse, length?: num
     statusText !== '' && (statusText === usual || PRINTABLE.test(statusText)) ? statusText : usual;
   const lines = headers.flat();
   try {
+    if (!isHttp2(res) && writePlainHead(res, status, reason, lines)) return;
     ownFraming(res, response);
     for (let i = 0; i < lines.length; i += 2) {
       setLine(res, lines, i);
