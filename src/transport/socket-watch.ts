@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { Writable } from 'node:stream';
 import { noteWritten } from './spent-memory.js';
 
 /** What is to be known of a connection's socket beyond what undici tells. */
@@ -119,21 +120,28 @@ function isContinue(head: Buffer): boolean {
  * until the reading side has ended too, or a second has passed.
  */
 function followWrites(socket: Socket): void {
-  for (const method of ['_write', '_writev'] as const) {
-    const write = socket[method] as WriteMethod | undefined;
-    if (write === undefined) continue;
-    socket[method] = function writeOrListen(this: Socket, ...args: unknown[]): void {
-      const done = args.pop() as WriteDone;
-      write.call(this, ...args, (error?: Error | null) => {
-        if (!error) {
-          tellWritten(args[0]);
-          return done(error);
-        }
-        if (this.readableEnded || this.destroyed) return done(error);
-        listenOn(this, () => done(error));
-      });
-    } as never;
-  }
+  const { _write: write, _writev: writev } = socket as Socket & Writes;
+  // A stream writes one thing at a time.
+  let written: unknown;
+  let done: WriteDone;
+  const writtenOrBroken: WriteDone = (error) => {
+    const what = written;
+    written = undefined;
+    if (!error) tellWritten(what);
+    if (!error || socket.readableEnded || socket.destroyed) return done(error);
+    listenOn(socket, () => done(error));
+  };
+  socket._write = function writeWatched(chunk, encoding, callback): void {
+    written = chunk;
+    done = callback;
+    write.call(this, chunk, encoding, writtenOrBroken);
+  };
+  if (writev === undefined) return;
+  socket._writev = function writevWatched(chunks, callback): void {
+    written = chunks;
+    done = callback;
+    writev.call(this, chunks, writtenOrBroken);
+  };
 }
 
 /** Of several chunks that go together, streams make a list. */
@@ -143,7 +151,7 @@ function tellWritten(written: unknown): void {
 }
 
 type WriteDone = (error?: Error | null) => void;
-type WriteMethod = (this: Socket, ...args: unknown[]) => void;
+type Writes = Pick<Writable, '_write' | '_writev'>;
 
 function listenOn(socket: Socket, giveUp: () => void): void {
   const timer = setTimeout(giveUp, LAST_WORDS_MS);
