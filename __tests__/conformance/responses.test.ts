@@ -19,6 +19,22 @@ function all({ headers }: RawResponse, name: string): string[] {
 }
 
 describe.each(frameworks)('a response through %s', (framework) => {
+  it('keeps the bytes of a file name, whatever is in front of it', async () => {
+    const name = 'attachment; filename="\xe6\x97\xa5"';
+    const upstream = await rawUpstream(
+      response(['HTTP/1.1 200 OK', 'Content-Length: 2', `Content-Disposition: ${name}`], 'ok'),
+    );
+    const wrapped: Middleware = (_req, res, next) => {
+      const { writeHead } = res;
+      res.writeHead = (...args: unknown[]) => Reflect.apply(writeHead, res, args);
+      next?.();
+    };
+    for (const before of [[], [wrapped]]) {
+      const { port } = await gateway(framework, ...before, proxyPass(upstream.url));
+      expect(all(await rawRequest(port, GET), 'content-disposition')).toEqual([name]);
+    }
+  });
+
   it('tells its fields to whoever looks when it is sent', async () => {
     const upstream = await rawUpstream(
       response([

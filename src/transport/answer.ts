@@ -146,9 +146,9 @@ function writeHead(res: ServerResponse, response: UpstreamResponse, length?: num
   try {
     if (!isHttp2(res) && writePlainHead(res, status, reason, lines)) return;
     ownFraming(res, response);
-    for (let i = 0; i < lines.length; i += 2) {
-      setLine(res, lines, i);
-    }
+    // Behind a length, Node takes its bytes for UTF-8, and writes what that says as Latin-1: it goes first.
+    for (let i = 0; i < lines.length; i += 2) if (isDisposition(lines, i)) setLine(res, lines, i);
+    for (let i = 0; i < lines.length; i += 2) if (!isDisposition(lines, i)) setLine(res, lines, i);
     // HTTP/2 has no reason phrases, and Node warns of each.
     if (!isHttp2(res)) res.writeHead(status, reason);
     else if (length === 0 && !Object.hasOwn(res, 'writeHead')) res.statusCode = status;
@@ -159,6 +159,10 @@ function writeHead(res: ServerResponse, response: UpstreamResponse, length?: num
     if (!isHttp2(res)) res.statusMessage = '';
     throw new BadResponseError({ cause, upstream: response.upstream });
   }
+}
+
+function isDisposition(lines: readonly string[], i: number): boolean {
+  return fieldInfo(lines[i] as string).lower === 'content-disposition';
 }
 
 /** Node believes what middleware has set of the framing on `res`, and would write it beside ours. */

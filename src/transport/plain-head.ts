@@ -6,9 +6,6 @@ import { HeaderList } from '../exchange/header-list.js';
 const PARTICULAR = HOP_BY_HOP | OWNED | PSEUDO | ALIASED;
 /** What a value cannot have in it (RFC 9110, 5.5). */
 const UNSENDABLE = /[^\t\x20-\x7e\x80-\xff]/;
-/** All that Express sets on an answer of its own accord. */
-const POWERED_BY = 'x-powered-by';
-
 const LINES = Symbol('lines');
 
 /** An answer whose lines Node knows only as text. */
@@ -19,9 +16,10 @@ const node = ServerResponse.prototype;
 const { writeHead, setHeader } = node;
 
 /**
- * Writes a head without having Node take each line in, look it up and give it out again: Node writes its own part,
- * and the lines are put into that text as they are. This is for the usual case. Where the answer has fields or
- * methods of somebody else's, or a line is particular, nothing is done, and `false` returned.
+ * Writes a head without having Node take each line in, look it up and give it out again: Node writes its own part, and
+ * the lines are put into that text as they are, behind what middleware has set. This is for the usual case. Where
+ * methods of the answer are somebody else's, or a line is particular or of a name that has been set, nothing is done,
+ * and `false` returned.
  */
 export function writePlainHead(
   res: ServerResponse,
@@ -31,9 +29,8 @@ export function writePlainHead(
 ): boolean {
   if (res.writeHead !== writeHead || res.setHeader !== setHeader) return false;
   const names = res.getHeaderNames();
-  const powered = names.length === 1 && typeof res.getHeader(POWERED_BY) === 'string';
-  if (names.length > 0 && !powered) return false;
-  const block = textOf(lines);
+  if (!names.every(isOneLine, res)) return false;
+  const block = textOf(lines, names);
   if (block === undefined) return false;
 
   const { text, length, dated } = block;
@@ -48,7 +45,7 @@ export function writePlainHead(
   const answer = res as PlainAnswer;
   const head = answer._header;
   let at = head.indexOf('\r\n') + 2;
-  if (powered) at = head.indexOf('\r\n', at) + 2;
+  for (let i = 0; i < names.length; i++) at = head.indexOf('\r\n', at) + 2;
   answer._header = head.slice(0, at) + text + head.slice(at + framing);
   answer[LINES] = lines as string[];
   answer.getHeader = getHeader;
@@ -56,6 +53,13 @@ export function writePlainHead(
   answer.getHeaderNames = getHeaderNames;
   answer.hasHeader = hasHeader;
   return true;
+}
+
+/** Whether a field that has been set is one line of the head, of which Node need not know more. */
+function isOneLine(this: ServerResponse, name: string): boolean {
+  if (fieldInfo(name).flags & PARTICULAR) return false;
+  const value = this.getHeader(name);
+  return typeof value === 'string' || typeof value === 'number';
 }
 
 /** Lines as text. */
@@ -67,8 +71,8 @@ interface Block {
   readonly dated: boolean;
 }
 
-/** `undefined` where one of the lines is particular, or cannot be sent. */
-function textOf(lines: readonly string[]): Block | undefined {
+/** `undefined` where one of the lines is particular, cannot be sent, or is of a name that has been set. */
+function textOf(lines: readonly string[], set: readonly string[]): Block | undefined {
   let text = '';
   let length: number | undefined;
   let dated = false;
@@ -76,7 +80,7 @@ function textOf(lines: readonly string[]): Block | undefined {
     const name = lines[i] as string;
     const value = lines[i + 1] as string;
     const { lower, flags } = fieldInfo(name);
-    if (name === '' || lower === POWERED_BY || UNSENDABLE.test(value)) return undefined;
+    if (name === '' || set.includes(lower) || UNSENDABLE.test(value)) return undefined;
     if (flags & PARTICULAR) {
       if (lower !== 'content-length' || length !== undefined) return undefined;
       length = i;
