@@ -1,4 +1,4 @@
-import { createHook, executionAsyncId } from 'node:async_hooks';
+import { createHook } from 'node:async_hooks';
 import { describe, expect, it, jest } from '@jest/globals';
 import { UpstreamPool } from 'headrace';
 import { type Circuit, type CircuitChange, REFUSED } from '../../src/upstreams/circuit.js';
@@ -50,16 +50,17 @@ function picks(pool: UpstreamPool, count: number): (string | undefined)[] {
 /** How many timers `run` leaves behind. */
 async function timersLeftBy(run: () => void): Promise<number> {
   const timers = new Set<number>();
-  const trigger = executionAsyncId();
+  let isRunning = true;
   const hook = createHook({
     init(id, type) {
-      if (type === 'Timeout' && executionAsyncId() === trigger) timers.add(id);
+      if (type === 'Timeout' && isRunning) timers.add(id);
     },
     destroy(id) {
       timers.delete(id);
     },
   }).enable();
   run();
+  isRunning = false;
   await new Promise(setImmediate);
   await new Promise(setImmediate);
   hook.disable();
