@@ -1,5 +1,3 @@
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import {
   consistentHash,
@@ -29,6 +27,7 @@ import {
   type Middleware,
   type RawUpstream,
   rawUpstream,
+  refusing,
   serve,
 } from '../helpers/servers.js';
 import { eventually } from '../helpers/settled.js';
@@ -37,16 +36,6 @@ import type * as scenarios from '../load/scenarios.js';
 /** Upstreams that answer with their names. */
 function named(...names: string[]): Promise<string[]> {
   return Promise.all(names.map(async (name) => (await serve((_req, res) => res.end(name))).url));
-}
-
-/** A URL that refuses connections. */
-async function refusing(): Promise<string> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return `http://127.0.0.1:${port}`;
 }
 
 /** What one of the scenarios under load sees, in a process of its own. */

@@ -59,6 +59,20 @@ export async function listen(server: Server | NetServer): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
+/**
+ * The URL of a port that refuses connections. It is below those that `listen(0)` gives: nobody gets it meanwhile, the
+ * gateway of the test above all, which would ask itself without end.
+ */
+export async function refusing(): Promise<string> {
+  const port = 20_000 + Math.floor(Math.random() * 10_000);
+  const server = createNetServer();
+  const isFree = await new Promise((resolve) => {
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+  return isFree ? `http://127.0.0.1:${port}` : refusing();
+}
+
 /** What a {@link rawUpstream} saw. */
 export interface RawUpstream {
   readonly port: number;

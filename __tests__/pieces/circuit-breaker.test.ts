@@ -30,6 +30,7 @@ import {
   type Middleware,
   OK,
   rawUpstream,
+  refusing,
   serve,
 } from '../helpers/servers.js';
 import { eventually } from '../helpers/settled.js';
@@ -216,11 +217,9 @@ describe('what counts as a failure', () => {
   });
 
   it('is a connection that is refused, or is not there in time', async () => {
-    const { server, url } = await serve(() => {});
-    await new Promise((resolve) => server.close(resolve));
-    const refusing = await guarded([{ url }]);
-    expect(new Set(await refusing.ask(4))).toEqual(new Set(['502 ERR_PROXY_CONNECT']));
-    expect(refusing.states).toEqual(['open']);
+    const refused = await guarded([{ url: await refusing() }]);
+    expect(new Set(await refused.ask(4))).toEqual(new Set(['502 ERR_PROXY_CONNECT']));
+    expect(refused.states).toEqual(['open']);
 
     const silent = await guarded([await blackHole()], { pass: { connectTimeoutMs: 100 } });
     expect(new Set(await silent.ask(4))).toEqual(new Set(['504 ERR_PROXY_CONNECT_TIMEOUT']));

@@ -27,21 +27,18 @@ import {
 import { rawClient, rawRequest } from '../helpers/client.js';
 import { load } from '../helpers/load.js';
 import { onlyRequest, request, requestsOf, upload } from '../helpers/requests.js';
-import { closeAfter, frameworks, gateway, listen, rawUpstream } from '../helpers/servers.js';
+import {
+  closeAfter,
+  frameworks,
+  gateway,
+  listen,
+  rawUpstream,
+  refusing,
+} from '../helpers/servers.js';
 import { eventually } from '../helpers/settled.js';
 
 const STATIC = { status: 203, headers: { 'X-Degraded': 'yes' }, body: 'stale' } as const;
 const GET = request('GET /page');
-
-/** An address that refuses connections. */
-async function refusing(): Promise<string> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return `http://127.0.0.1:${port}`;
-}
 
 /** Notes the exchange of each request. */
 function watching(): { exchanges: Exchange[]; watch: Handler } {

@@ -1,5 +1,3 @@
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import {
   BodyTimeoutError,
@@ -20,22 +18,12 @@ import {
 } from 'headrace';
 import { rawRequest } from '../helpers/client.js';
 import { request } from '../helpers/requests.js';
-import { frameworks, gateway, type Middleware, rawUpstream } from '../helpers/servers.js';
+import { frameworks, gateway, type Middleware, rawUpstream, refusing } from '../helpers/servers.js';
 
 /** The field of the answer that a pipeline gives. */
 async function statusField(...middleware: Middleware[]): Promise<string | undefined> {
   const { port } = await gateway('express 5', ...middleware);
   return (await rawRequest(port, request('GET /'))).header('proxy-status');
-}
-
-/** A URL that refuses connections. */
-async function refusing(): Promise<string> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return `http://127.0.0.1:${port}`;
 }
 
 /** Fails every call with an error. */

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import express from 'express';
@@ -26,6 +25,7 @@ import {
   type Middleware,
   type RawUpstream,
   rawUpstream,
+  refusing,
 } from '../helpers/servers.js';
 import { eventually, settled } from '../helpers/settled.js';
 
@@ -37,16 +37,6 @@ const answering = (status: number, ...headers: string[]): Promise<RawUpstream> =
   const lines = [`HTTP/1.1 ${status} Status`, ...headers, 'Content-Length: 4', '', 'sad.'];
   return rawUpstream(lines.join('\r\n'));
 };
-
-/** An address that refuses connections. */
-async function refusing(): Promise<{ url: string }> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return { url: `http://127.0.0.1:${port}` };
-}
 
 /** Answers as soon as it has got so many bytes of a body, and then takes no notice of anything. */
 async function hasty(bytes: number, answer: string): Promise<{ url: string; received(): string }> {
@@ -191,7 +181,9 @@ describe('what is tried again', () => {
       ];
       for (const bytes of bodies) {
         const good = await rawUpstream();
-        const { port, tries } = await retrying([await refusing(), good], { bufferBodyBytes: 10 });
+        const { port, tries } = await retrying([{ url: await refusing() }, good], {
+          bufferBodyBytes: 10,
+        });
         expect((await rawRequest(port, bytes)).status).toBe(200);
         expect(tries()).toEqual(['ERR_PROXY_CONNECT', 200]);
         const { body, method: sent } = onlyRequest(good);
@@ -383,7 +375,11 @@ describe('when it ends', () => {
   });
 
   it('is with the last error where there was no answer', async () => {
-    const { port, tries } = await retrying([await answering(503), await lost(), await refusing()]);
+    const { port, tries } = await retrying([
+      await answering(503),
+      await lost(),
+      { url: await refusing() },
+    ]);
     const { body } = await rawRequest(port, request('GET /'));
     expect(tries()).toEqual([503, 'ERR_PROXY_RESET', 'ERR_PROXY_CONNECT']);
     expect(JSON.parse(body).code).toBe('ERR_PROXY_CONNECT');
@@ -442,7 +438,7 @@ describe('when it ends', () => {
 describe('pauses', () => {
   /** The pauses between the tries of one request, in milliseconds: the shortest of four, as a machine may be slow. */
   async function pauses(options: RetryOptions): Promise<number[]> {
-    const { port, exchanges } = await retrying([await refusing()], options);
+    const { port, exchanges } = await retrying([{ url: await refusing() }], options);
     for (let i = 0; i < 4; i++) await rawRequest(port, request('GET /'));
     const each = exchanges.map(({ attempts }) =>
       attempts.slice(1).map(({ startedAt }, i) => startedAt - (attempts[i]?.startedAt ?? 0)),
@@ -508,7 +504,7 @@ describe('pauses', () => {
 
 describe('the budget', () => {
   it('lets failing requests cause a fifth as many retries and the free ones, no more', async () => {
-    const down = [await refusing(), await refusing(), await refusing()];
+    const down = [{ url: await refusing() }, { url: await refusing() }, { url: await refusing() }];
     const { port, pool } = await retrying(down, { now: testClock() });
     const { statuses } = await load(port, { more: (sent) => sent < 200 });
     expect(statuses).toEqual({ 502: 200 });
@@ -519,7 +515,10 @@ describe('the budget', () => {
 
   it('can be set, and turned off', async () => {
     const count = async (budget: RetryOptions['budget']): Promise<number> => {
-      const { port, pool } = await retrying([await refusing()], { budget, now: testClock() });
+      const { port, pool } = await retrying([{ url: await refusing() }], {
+        budget,
+        now: testClock(),
+      });
       await load(port, { more: (sent) => sent < 20, clients: 4 });
       return (pool.stats()[0]?.requests ?? 0) - 20;
     };
