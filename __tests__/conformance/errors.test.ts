@@ -11,17 +11,17 @@ import {
 import { rawRequest } from '../helpers/client.js';
 import { checkDefaultAnswers, checkErrors, SECRET, saying } from '../helpers/failing.js';
 import { recordErrors } from '../helpers/record-errors.js';
-import { frameworks, gateway, listen, type Middleware, rawUpstream } from '../helpers/servers.js';
+import {
+  closedPort,
+  frameworks,
+  gateway,
+  listen,
+  type Middleware,
+  rawUpstream,
+  refusing,
+} from '../helpers/servers.js';
 
 const GET = 'GET /path HTTP/1.1\r\nHost: gateway\r\n\r\n';
-
-/** The port of a server that has gone. */
-async function closedPort(): Promise<number> {
-  const server = createServer();
-  const port = await listen(server);
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 const ends = (socket: Socket): unknown => socket.end();
 const OK_HEAD = 'HTTP/1.1 200 OK\r\n';
@@ -42,7 +42,7 @@ function greeting(words: string): Promise<number> {
 type Failure = readonly [what: string, target: () => Promise<string>, code: string, status: number];
 
 const failures: readonly Failure[] = [
-  ['refused', async () => `http://127.0.0.1:${await closedPort()}`, 'ERR_PROXY_CONNECT', 502],
+  ['refused', refusing, 'ERR_PROXY_CONNECT', 502],
   // A label of 64 characters is no name, so nobody has to be asked for it.
   ['unresolvable', async () => `http://${'s'.repeat(64)}.invalid`, 'ERR_PROXY_CONNECT', 502],
   // No TCP connection goes there: the kernel says so without asking the network.
@@ -114,7 +114,7 @@ describe('an error', () => {
       res.end(`sorry, ${error.code}`);
     };
     for (const framework of frameworks) {
-      const url = `http://127.0.0.1:${await closedPort()}`;
+      const url = await refusing();
       const { port } = await gateway(framework, proxyPass(url), show);
       const res = await rawRequest(port, GET);
       expect([res.status, res.body]).toEqual([418, 'sorry, ERR_PROXY_CONNECT']);
@@ -131,7 +131,7 @@ describe('an error', () => {
         exchangeOf(req, res).onOutcome(({ outcome }) => outcomes.push(String(outcome)));
         next();
       },
-      proxyPass(`http://127.0.0.1:${await closedPort()}`),
+      proxyPass(await refusing()),
       (_error, req, res, next) => useSpare(req, res, next),
     );
     expect((await rawRequest(port, GET)).body).toBe('ok');

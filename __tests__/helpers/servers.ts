@@ -60,17 +60,22 @@ export async function listen(server: Server | NetServer): Promise<number> {
 }
 
 /**
- * The URL of a port that refuses connections. It is below those that `listen(0)` gives: nobody gets it meanwhile, the
- * gateway of the test above all, which would ask itself without end.
+ * A port that refuses connections. It is below those that `listen(0)` gives: nobody gets it meanwhile, the gateway of
+ * the test above all, which would ask itself without end.
  */
-export async function refusing(): Promise<string> {
+export async function closedPort(): Promise<number> {
   const port = 20_000 + Math.floor(Math.random() * 10_000);
   const server = createNetServer();
   const isFree = await new Promise((resolve) => {
     server.once('error', () => resolve(false));
     server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   });
-  return isFree ? `http://127.0.0.1:${port}` : refusing();
+  return isFree ? port : closedPort();
+}
+
+/** The URL of a {@link closedPort}. */
+export async function refusing(): Promise<string> {
+  return `http://127.0.0.1:${await closedPort()}`;
 }
 
 /** What a {@link rawUpstream} saw. */
