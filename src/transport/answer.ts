@@ -146,9 +146,10 @@ function writeHead(res: ServerResponse, response: UpstreamResponse, length?: num
   try {
     if (!isHttp2(res) && writePlainHead(res, status, reason, lines)) return;
     ownFraming(res, response);
-    // Behind a length, Node takes its bytes for UTF-8, and writes what that says as Latin-1: it goes first.
-    for (let i = 0; i < lines.length; i += 2) if (isDisposition(lines, i)) setLine(res, lines, i);
-    for (let i = 0; i < lines.length; i += 2) if (!isDisposition(lines, i)) setLine(res, lines, i);
+    // Behind a length, Node takes the bytes of a Content-Disposition for UTF-8, and writes what that says as Latin-1.
+    const late = lines.findIndex((name, i) => i % 2 === 0 && isLength(name));
+    for (let i = 0; i < lines.length; i += 2) if (i !== late) setLine(res, lines, i);
+    if (late !== -1) setLine(res, lines, late);
     // HTTP/2 has no reason phrases, and Node warns of each.
     if (!isHttp2(res)) res.writeHead(status, reason);
     else if (length === 0 && !Object.hasOwn(res, 'writeHead')) res.statusCode = status;
@@ -161,8 +162,8 @@ function writeHead(res: ServerResponse, response: UpstreamResponse, length?: num
   }
 }
 
-function isDisposition(lines: readonly string[], i: number): boolean {
-  return fieldInfo(lines[i] as string).lower === 'content-disposition';
+function isLength(name: string): boolean {
+  return name.length === 14 && name.toLowerCase() === 'content-length';
 }
 
 /** Node believes what middleware has set of the framing on `res`, and would write it beside ours. */
