@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { describe, expect, it } from '@jest/globals';
 import { Client, type Dispatcher } from 'undici';
@@ -55,6 +56,27 @@ describe('a raw handler', () => {
       'ok',
       ['end', ['X-Sum', '1']],
     ]);
+  });
+
+  it('leaves nothing of a head behind, unless it has been shown to others', async () => {
+    const heads: (Buffer[] | null)[] = [];
+    const { told, handler } = noting((controller) =>
+      heads.push(controller.rawHeaders as Buffer[] | null),
+    );
+    await dispatch('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', handler);
+    await eventually('the end', () => told.length === 4);
+    // undici 8 makes no list that is left behind.
+    const isWrapped = rawHandler(handler) !== handler;
+    expect(heads).toEqual([isWrapped ? [] : expect.any(Array)]);
+
+    const seen: Buffer[][] = [];
+    const look = (message: unknown) =>
+      void seen.push((message as { response: { headers: Buffer[] } }).response.headers);
+    subscribe('undici:request:headers', look);
+    closeAfter(() => unsubscribe('undici:request:headers', look));
+    await dispatch('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', handler);
+    await eventually('the other end', () => told.length === 8);
+    expect(seen.map((fields) => fields.map(String))).toEqual([['Content-Length', '2']]);
   });
 
   it('gets nothing more while it has paused, and all of it afterwards', async () => {

@@ -18,7 +18,8 @@ export type Leave = (exchange: Exchange, last: Buffer | undefined, context: Asyn
  */
 export class Departures {
   readonly #leave: Leave;
-  #waiting: Departure[] = [];
+  /** Emptied, and not made anew: see decision 92. */
+  readonly #waiting: Departure[] = [];
 
   constructor(leave: Leave) {
     this.#leave = leave;
@@ -32,9 +33,8 @@ export class Departures {
   }
 
   leaveTogether(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (let i = 0; i < waiting.length; i++) (waiting[i] as Departure).run(this.#leave);
+    const leaving = this.#waiting.splice(0);
+    for (let i = 0; i < leaving.length; i++) (leaving[i] as Departure).run(this.#leave);
   }
 }
 

@@ -1,5 +1,9 @@
+import { channel } from 'node:diagnostics_channel';
 import type { Duplex } from 'node:stream';
 import * as undici from 'undici';
+
+/** Shows heads to whoever has subscribed, and they may keep them. */
+const shown = channel('undici:request:headers');
 
 /** Nobody looks at parsed fields. */
 const UNPARSED = Object.freeze({});
@@ -63,6 +67,9 @@ class RawHandler implements undici.Dispatcher.DispatchController {
     this.#resume = resume;
     this.rawHeaders = headers;
     this.#handler.onResponseStart?.(this, status, UNPARSED, statusText);
+    this.rawHeaders = null;
+    // A list of undici's that V8 keeps for too long must not keep all fields: see decision 92.
+    if (!shown.hasSubscribers) headers.length = 0;
     return !this.paused;
   }
 

@@ -3,7 +3,7 @@ import { BadRequestError, BodyConsumedError, BodyTooLargeError } from '../exchan
 import type { Exchange } from '../exchange/exchange.js';
 import { BYTE_FIELDS } from '../exchange/fields.js';
 import type { Upstream } from '../upstreams/upstream.js';
-import type { SendOptions } from './connections.js';
+import type { Carrier, SendOptions } from './connections.js';
 import { hasUpload } from './linger.js';
 import { parsedBody, unwritable } from './parsed-body.js';
 import { RequestBody } from './request-body.js';
@@ -11,55 +11,57 @@ import { climbs, outgoingPath, targetAuthority } from './request-guard.js';
 import type { TransportSettings } from './settings.js';
 import { wholeUpload } from './whole-upload.js';
 
-/** A request as undici takes it, and what the transport has to know about it. */
-export interface OutgoingRequest extends SendOptions {
-  readonly upstream: Upstream;
-}
-
 /** Methods that undici takes a body for granted with. */
 const EXPECTS_BODY = new Set(['POST', 'PUT', 'PATCH', 'QUERY', 'PROPFIND', 'PROPPATCH']);
 
 const REPLAYABLE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
 
 /**
- * Puts an exchange into the form in which it goes out: this is where the edits of all pieces become
- * one request.
- *
- * @throws ProxyError when there is something in it that must not be forwarded.
+ * An exchange in the form in which it goes out, as undici takes it, and what the transport has to know about it:
+ * this is where the edits of all pieces become one request.
  */
-export function outgoingRequest(
-  exchange: Exchange,
-  upstream: Upstream,
-  settings: TransportSettings,
-): OutgoingRequest {
-  const { req } = exchange;
-  const { method } = exchange;
-  const path = outgoingPath(exchange.path);
-  const headers = exchange.headers.flatten();
-  const host = hostFor(exchange, settings);
-  if (host !== undefined) headers.push('Host', host);
-  if (upstream.authorization !== undefined) authorize(exchange, headers, upstream.authorization);
+export class OutgoingRequest implements SendOptions {
+  readonly upstream: Upstream;
+  readonly origin: string;
+  readonly path: string;
+  readonly method: SendOptions['method'];
+  readonly headers: string[];
+  readonly body: Buffer | RequestBody | null;
+  readonly reset: boolean;
+  readonly headersTimeout: number;
+  readonly bodyTimeout: number;
+  readonly upgrade: string | null;
+  readonly servername: string | undefined;
+  readonly replayable: boolean;
+  connection: Carrier | undefined = undefined;
 
-  const upload = hasUpload(req) || isFilled(req);
-  return {
-    upstream,
-    origin: upstream.origin,
-    path: joinPath(exchange, upstream, path),
+  /** @throws ProxyError when there is something in it that must not be forwarded. */
+  constructor(exchange: Exchange, upstream: Upstream, settings: TransportSettings) {
+    const { req, method } = exchange;
+    const path = outgoingPath(exchange.path);
+    const headers: Fields = exchange.headers.flatten();
+    const host = hostFor(exchange, settings);
+    if (host !== undefined) headers.push('Host', host);
+    if (upstream.authorization !== undefined) authorize(exchange, headers, upstream.authorization);
+
+    const upload = hasUpload(req) || isFilled(req);
+    this.upstream = upstream;
+    this.origin = upstream.origin;
+    this.path = joinPath(exchange, upstream, path);
     // undici's type lists the usual methods; any token is one (RFC 9110, 9.1).
-    method: method as OutgoingRequest['method'],
-    headers: headers as string[],
-    body: upload ? bodyOf(exchange, upstream, headers, settings) : null,
+    this.method = method as SendOptions['method'];
+    this.headers = headers as string[];
+    this.body = upload ? bodyOf(exchange, upstream, headers, settings) : null;
     // undici closes behind HEAD unless told not to. Behind a body where none is expected it is right:
     // a server that overlooks the body reads it as the next request.
-    reset: upload && !EXPECTS_BODY.has(method),
-    headersTimeout: settings.headersTimeoutMs,
-    bodyTimeout: settings.bodyTimeoutMs,
+    this.reset = upload && !EXPECTS_BODY.has(method);
+    this.headersTimeout = settings.headersTimeoutMs;
+    this.bodyTimeout = settings.bodyTimeoutMs;
+    this.upgrade = exchange.clientEnd === undefined ? null : (exchange.upgrade ?? null);
     // Left to itself, undici takes the name from Host and reconnects whenever it changes.
-    upgrade: exchange.clientEnd === undefined ? null : (exchange.upgrade ?? null),
-    servername: upstream.protocol === 'https:' ? upstream.hostname : undefined,
-    replayable: !upload && REPLAYABLE.has(method),
-    connection: undefined,
-  };
+    this.servername = upstream.protocol === 'https:' ? upstream.hostname : undefined;
+    this.replayable = !upload && REPLAYABLE.has(method);
+  }
 }
 
 function hostFor(exchange: Exchange, { host }: TransportSettings): string | undefined {

@@ -5,9 +5,10 @@ import { isUpstream } from '../exchange/is-upstream.js';
 import { lent, type UpstreamResponse } from '../exchange/upstream-response.js';
 import { inspect } from '../options.js';
 import { connectionsTo } from './connections.js';
-import { outgoingRequest } from './request.js';
+import { OutgoingRequest } from './request.js';
 import { RequestBody } from './request-body.js';
 import type { TransportSettings } from './settings.js';
+import { Call, Try } from './try.js';
 import { isToCome, UploadStart } from './upload-start.js';
 import { mayComeWhole } from './whole-upload.js';
 import { WireResponse } from './wire-response.js';
@@ -56,21 +57,18 @@ function checked(response: unknown): UpstreamResponse {
 /** One try: resolves at the head of the response. */
 function sendOnce(exchange: Exchange, settings: TransportSettings): Promise<UpstreamResponse> {
   return new Promise((resolve, reject) => {
+    const call = new Call(exchange, settings, resolve, reject);
     // What came in one packet with its head is there in a moment, and cheaper to send then.
     if (mayComeWhole(exchange.req)) {
       // To whoever listens already, it would go by until then.
       if (exchange.req.readableFlowing) exchange.req.pause();
-      process.nextTick(begin, exchange, settings, { resolve, reject });
-    } else begin(exchange, settings, { resolve, reject });
+      process.nextTick(begin, call);
+    } else begin(call);
   });
 }
 
-interface Settling {
-  readonly resolve: (response: UpstreamResponse) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-function begin(exchange: Exchange, settings: TransportSettings, settling: Settling): void {
+function begin(call: Call): void {
+  const { exchange, settings } = call;
   try {
     const { upstream, refusal } = exchange;
     if (exchange.outcome !== undefined) throw new ClientClosedError({ upstream });
@@ -86,18 +84,17 @@ function begin(exchange: Exchange, settings: TransportSettings, settling: Settli
         `exchange.upstream must be an Upstream, such as new Upstream(url), received ${inspect(upstream)}`,
       );
     }
-    const request = outgoingRequest(exchange, upstream, settings);
+    const request = new OutgoingRequest(exchange, upstream, settings);
     const connections = connectionsTo(upstream, upstream.settings ?? settings.connection);
-    const { resolve, reject } = settling;
-    const one = { exchange, request, connections, settings, resolve, reject, again: false };
+    const one = new Try(call, request, connections);
     const isStream = request.body instanceof RequestBody;
     if (isStream && isToCome(exchange.req) && !connections.sendsHeadsAlone) {
       const go = (): void => new WireResponse(one).dispatch();
-      new UploadStart(exchange, settings.bodyTimeoutMs, go, reject);
+      new UploadStart(exchange, settings.bodyTimeoutMs, go, call.reject);
     } else new WireResponse(one).dispatch();
   } catch (error) {
     // Before whoever waits hears of it, the parser may have come to the next request.
     distrustBehind(error, exchange.req);
-    settling.reject(error);
+    call.reject(error);
   }
 }

@@ -1,22 +1,58 @@
 import type { Attempt } from '../exchange/attempt.js';
-import type { ProxyError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
 import type { Connections } from './connections.js';
 import type { OutgoingRequest } from './request.js';
 import type { TransportSettings } from './settings.js';
 
-/** What is tried, and how. */
-export interface Try {
+/** A call that waits for its response, over all the tries it takes. A class and no literal: see decision 92. */
+export class Call {
   readonly exchange: Exchange;
+  readonly settings: TransportSettings;
+  readonly resolve: (response: UpstreamResponse) => void;
+  readonly reject: (error: unknown) => void;
+
+  constructor(
+    exchange: Exchange,
+    settings: TransportSettings,
+    resolve: (response: UpstreamResponse) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.exchange = exchange;
+    this.settings = settings;
+    this.resolve = resolve;
+    this.reject = reject;
+  }
+}
+
+/** What is tried, and how. */
+export class Try {
+  readonly call: Call;
   readonly request: OutgoingRequest;
   readonly connections: Connections;
-  readonly settings: TransportSettings;
-  /** What the one promise of a response is settled by, over all the tries it takes. */
-  readonly resolve: (response: UpstreamResponse) => void;
-  readonly reject: (error: ProxyError) => void;
   /** Whether a connection was closed under it before: this time, it gets one of its own. */
   readonly again: boolean;
+
+  constructor(call: Call, request: OutgoingRequest, connections: Connections, again = false) {
+    this.call = call;
+    this.request = request;
+    this.connections = connections;
+    this.again = again;
+  }
+
+  get exchange(): Exchange {
+    return this.call.exchange;
+  }
+
+  get settings(): TransportSettings {
+    return this.call.settings;
+  }
+
+  /** The same once more, on a connection of its own. */
+  anew(): Try {
+    const request = { ...this.request, connection: undefined };
+    return new Try(this.call, request, this.connections, true);
+  }
 }
 
 /** Notes that a request begins to leave. Of a body in one piece, only what is kept can be sent again now. */

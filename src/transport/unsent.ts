@@ -11,9 +11,15 @@ const LOOK_AGAIN_MS = 10;
 const later = setTimeout;
 const afterIo = setImmediate;
 
-interface Ended {
+/** A class and no literal: see decision 92. */
+class Ended {
   readonly exchange: Exchange;
   readonly context: AsyncResource;
+
+  constructor(exchange: Exchange, context: AsyncResource) {
+    this.exchange = exchange;
+    this.context = context;
+  }
 }
 
 /**
@@ -21,19 +27,18 @@ interface Ended {
  * only those whose client still has not taken them when it is up get a limit of their own.
  */
 export class Unsent {
-  #ended: Ended[] = [];
+  /** Emptied, and not made anew: see decision 92. */
+  readonly #ended: Ended[] = [];
 
   /** Takes an answer that has been ended; `context` is that of its request. */
   add(exchange: Exchange, context?: AsyncResource): void {
     if (isOut(exchange)) return;
     if (this.#ended.length === 0) later(lookAgain, LOOK_AGAIN_MS, this).unref();
-    this.#ended.push({ exchange, context: context ?? new AsyncResource('HeadraceUnsent') });
+    this.#ended.push(new Ended(exchange, context ?? new AsyncResource('HeadraceUnsent')));
   }
 
   limitRest(): void {
-    const ended = this.#ended;
-    this.#ended = [];
-    for (const { exchange, context } of ended) {
+    for (const { exchange, context } of this.#ended.splice(0)) {
       if (!isOut(exchange)) context.runInAsyncScope(limitSlowReader, undefined, exchange);
     }
   }

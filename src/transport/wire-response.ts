@@ -111,7 +111,7 @@ export class WireResponse
       this.#finish();
       this.#body.finish();
     }
-    this.#try.resolve(this);
+    this.#try.call.resolve(this);
   }
 
   /** The upstream has switched protocols; its socket is nobody's but ours from here on. */
@@ -128,7 +128,7 @@ export class WireResponse
     this.#finish();
     this.#body.finish();
     this.#try.exchange.inFlight = this;
-    this.#try.resolve(this);
+    this.#try.call.resolve(this);
   }
 
   onResponseData(_controller: unknown, chunk: Buffer): void {
@@ -155,8 +155,7 @@ export class WireResponse
     if (this.#mayGoAgain(error)) {
       this.#over = true;
       log('an idle connection was closed under the request, sending it again');
-      const request = { ...this.#try.request, connection: undefined };
-      new WireResponse({ ...this.#try, request, again: true }).dispatch();
+      new WireResponse(this.#try.anew()).dispatch();
     } else {
       this.#fail(error);
     }
@@ -249,7 +248,7 @@ export class WireResponse
     // 408 is about the client, which has stood still: no failure of the upstream.
     if (error.status !== 408) this.upstream.noteFailure(error.code);
     if (this.#head !== undefined) this.#body.breakOff(error);
-    else this.#try.reject(error);
+    else this.#try.call.reject(error);
   }
 
   /** Nobody wants what still comes. */
