@@ -217,11 +217,11 @@ describe('follow', () => {
       );
       const started = performance.now();
       let turns = 0;
-      while (performance.now() - started < 300) {
+      // On a busy machine so many turns take longer: what counts is what was yielded meanwhile.
+      while (turns < 300 || performance.now() - started < 300) {
         turns += 1;
         await new Promise((resolve) => setImmediate(resolve));
       }
-      expect(turns).toBeGreaterThan(300);
       const updates = (performance.now() - started) / UPDATE_INTERVAL_MS;
       expect(yielded).toBeLessThanOrEqual((updates + 5) * 100);
       stop();
