@@ -1,28 +1,23 @@
 // What V8's short collections take, with many clients that all come at once: node bench/garbage.mjs [another build].
 // A collection that keeps much of what is garbage takes ten times as long as one that does not: see decision 92.
-import { once } from 'node:events';
-import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { pathToFileURL } from 'node:url';
-import { start, stop, stopAllAtExit } from './lib/children.mjs';
+import { stopAllAtExit } from './lib/children.mjs';
 import { select } from './lib/contestants.mjs';
-import { nextMessage } from './lib/messages.mjs';
-import { freePort } from './lib/ports.mjs';
+import { wrk } from './lib/load.mjs';
+import { startProxy } from './lib/proxy.mjs';
 import { median } from './lib/stats.mjs';
-import { nodeBinary, requireBuild, requireTools } from './lib/tools.mjs';
+import { buildIn, nodeBinary, requireBuild, requireTools } from './lib/tools.mjs';
 import { startUpstreams } from './lib/upstream.mjs';
 
 const CLIENTS = 256;
 const SECONDS = { warmUp: 3, counted: 5 };
 /** V8 may decide otherwise in the next process. */
 const STARTS = 3;
-const READY_MS = 10_000;
 /** As long as a new process usually has until its first clients come. */
 const IDLE_MS = 1_500;
 
 stopAllAtExit();
-const [build] = process.argv.slice(2);
-await main(build && pathToFileURL(join(resolve(build), 'esm', 'index.js')).href);
+await main(buildIn(process.argv[2]));
 
 async function main(baseline) {
   requireTools({ tls: false });
@@ -43,33 +38,29 @@ async function main(baseline) {
 }
 
 async function look(contestant, node, { origins }) {
-  const port = await freePort();
-  const own = { PORT: String(port), BENCH_UPSTREAM: origins.plain, BENCH_CONNECTIONS: '1024' };
-  const proxy = start(0, node, ['--trace-gc', contestant.script], {
-    env: { ...process.env, NODE_ENV: 'production', ...own, ...contestant.env },
-    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
-  });
   let trace = '';
-  proxy.stdout.setEncoding('utf8').on('data', (text) => {
-    trace += text;
+  const proxy = await startProxy(contestant, {
+    core: 0,
+    node: [node, '--trace-gc'],
+    upstream: origins.plain,
+    env: { BENCH_CONNECTIONS: '1024' },
+    onOutput: (text) => {
+      trace += text;
+    },
   });
+  const load = (seconds) => {
+    const job = { url: `${proxy.origin}/api/small`, benchCase: { connections: CLIENTS }, seconds };
+    return wrk(1, job, () => undefined);
+  };
   try {
-    await nextMessage(proxy, READY_MS);
     await sleep(IDLE_MS);
-    const url = `http://127.0.0.1:${port}/api/small`;
-    await load(url, SECONDS.warmUp);
+    await load(SECONDS.warmUp);
     trace = '';
-    await load(url, SECONDS.counted);
+    await load(SECONDS.counted);
     return summary(trace);
   } finally {
-    await stop(proxy, 'SIGKILL');
+    await proxy.close();
   }
-}
-
-async function load(url, seconds) {
-  const args = ['-t1', `-c${CLIENTS}`, `-d${seconds}s`, url];
-  const [code] = await once(start(1, 'wrk', args, { stdio: 'ignore' }), 'close');
-  if (code !== 0) throw new Error(`wrk failed with ${code}`);
 }
 
 /** Lines as `Scavenge 56.5 (96.4) -> 31.1 (96.4) MB, pooled: 0 MB, 1.52 / 0.00 ms`. */

@@ -4,15 +4,14 @@ import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { Agent, get } from 'node:http';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { pathToFileURL } from 'node:url';
 import { stopAllAtExit } from './lib/children.mjs';
 import { select } from './lib/contestants.mjs';
 import { startProxy } from './lib/proxy.mjs';
 import { median } from './lib/stats.mjs';
 import { temporaryFolder } from './lib/temporary-folder.mjs';
-import { nodeBinary, requireBuild } from './lib/tools.mjs';
+import { buildIn, nodeBinary, requireBuild } from './lib/tools.mjs';
 import { startUpstreams } from './lib/upstream.mjs';
 
 /** Until V8 has compiled what it will, and for each count. */
@@ -24,8 +23,7 @@ const CLIENTS = 16;
 const READY_MS = 60_000;
 
 stopAllAtExit();
-const [build] = process.argv.slice(2);
-await main(build && pathToFileURL(join(resolve(build), 'esm', 'index.js')).href);
+await main(buildIn(process.argv[2]));
 
 async function main(baseline) {
   requireBuild();

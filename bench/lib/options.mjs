@@ -1,9 +1,8 @@
-import { resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { cases, usual } from './cases.mjs';
 import { names } from './contestants.mjs';
 import { guardOptions } from './guard.mjs';
+import { buildIn } from './tools.mjs';
 
 export const usage = `Usage: npm run bench -- [options]
 
@@ -57,7 +56,7 @@ export function readOptions(argv) {
     help,
     guard,
     ...subjects(values),
-    baseline: values.baseline && pathToFileURL(resolve(values.baseline, 'esm/index.js')).href,
+    baseline: buildIn(values.baseline),
     fresh: wholeNumber('--fresh', values.fresh ?? (quick ? '1' : '2'), 1),
     rounds: wholeNumber('--rounds', values.rounds ?? (quick ? '5' : '6'), 1),
     // wrk knows whole seconds only.

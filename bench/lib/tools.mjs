@@ -1,6 +1,7 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const BENCH = new URL('../', import.meta.url);
 const NODES = new URL('../.cache/nodes/', BENCH);
@@ -42,6 +43,11 @@ export function moveTo(core) {
   execFileSync('taskset', ['-a', '-p', '-c', String(core), String(process.pid)], {
     stdio: 'ignore',
   });
+}
+
+/** The entry of another build of headrace, by its folder; `undefined` where none is named. */
+export function buildIn(folder) {
+  return folder && pathToFileURL(resolve(folder, 'esm/index.js')).href;
 }
 
 export function requireBuild(entry = new URL('../dist/esm/index.js', BENCH)) {
