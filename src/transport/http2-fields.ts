@@ -1,6 +1,6 @@
 import type { OutgoingHttpHeaders } from 'node:http2';
 import type { Upstream } from '../upstreams/upstream.js';
-import type { SendOptions } from './connections.js';
+import type { SendOptions } from './carrier.js';
 
 /** Fields that HTTP/2 has no use for (RFC 9113, 8.2.2); Node throws at them. */
 const HTTP1_ONLY = new Set([

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { type Dispatcher, errors } from 'undici';
 import { BadResponseError, ConnectError } from '../exchange/errors.js';
 import type { Upstream } from '../upstreams/upstream.js';
-import type { Carrier, SendOptions } from './connections.js';
+import type { Carrier, SendOptions } from './carrier.js';
 import { http2Fields, lengthOf, statedLength, withoutPseudo } from './http2-fields.js';
 import { cancel, onWhole } from './http2-stream.js';
 

@@ -1,5 +1,5 @@
 import type { Upstream } from '../upstreams/upstream.js';
-import type { SendOptions } from './connections.js';
+import type { SendOptions } from './carrier.js';
 
 /** A request of our own, on behalf of nobody or of another one: a GET without a body, limited in time. */
 export function ownRequest(

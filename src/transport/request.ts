@@ -3,7 +3,7 @@ import { BadRequestError, BodyConsumedError, BodyTooLargeError } from '../exchan
 import type { Exchange } from '../exchange/exchange.js';
 import { BYTE_FIELDS } from '../exchange/fields.js';
 import type { Upstream } from '../upstreams/upstream.js';
-import type { Carrier, SendOptions } from './connections.js';
+import type { Carrier, SendOptions } from './carrier.js';
 import { hasUpload } from './linger.js';
 import { parsedBody, unwritable } from './parsed-body.js';
 import { RequestBody } from './request-body.js';

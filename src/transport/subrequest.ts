@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import type { InFlight } from '../exchange/exchange.js';
-import type { Connections, SendOptions } from './connections.js';
+import type { SendOptions } from './carrier.js';
+import type { Connections } from './connections.js';
 import { rawFields, responseHead } from './response-head.js';
 
 /** The longest body that is kept; what comes behind it is an error. */

@@ -7,7 +7,7 @@ import type { Exchange } from '../exchange/exchange.js';
 import type { UpstreamResponse, WriteHead } from '../exchange/upstream-response.js';
 import { addTrailers, endFailed, flushCompressed, sendWhole, unsent } from './answer.js';
 import { breakOff } from './break-off.js';
-import type { Line } from './connections.js';
+import type { Line } from './carrier.js';
 import { lingerOnUpload } from './linger.js';
 import { hasTurn } from './slow-reader.js';
 import { SpentMemory } from './spent-memory.js';

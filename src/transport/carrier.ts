@@ -1,0 +1,37 @@
+import type { Socket } from 'node:net';
+import type { Dispatcher } from 'undici';
+import type { SocketWatcher } from './socket-watch.js';
+
+/** What a try says to undici; `connection` is noted by the connection that takes it. */
+export interface SendOptions extends Dispatcher.DispatchOptions {
+  /** The name that TLS asks for; undici takes it, though its types do not say so. */
+  servername: string | undefined;
+  /** Whether sending it twice does no more than sending it once, and can be done. */
+  replayable: boolean;
+  /** The connection that took it; `undefined` before that, and with a dispatcher of the user's. */
+  connection: Carrier | undefined;
+}
+
+/** What carries a request, as far as the response has to know of it. */
+export interface Carrier extends SocketWatcher {
+  /** Requests that it has carried. */
+  served: number;
+  /** Whether it is connected: what fails then fails with that, and not while connecting. */
+  readonly isOpen: boolean;
+  /** Itself, where all that it reads meanwhile is of this one response. */
+  readonly line: Line | undefined;
+  /** Ends the connection under the request that it carries. */
+  cut(reason: Error): void;
+  /** Gives its socket away, which has switched to another protocol. */
+  letGo?(socket: Socket): void;
+}
+
+/** A connection that carries one response at a time. */
+export interface Line {
+  /** Whether nothing more can come than what has been read. */
+  readonly isDry: boolean;
+  /** The body that has undici wait: an end that finds it waiting breaks the process (nodejs/undici#5360). */
+  waiting: { resume(): void } | undefined;
+  /** Told of what is read. */
+  spent: { noteRead(bytes: Buffer): void } | undefined;
+}
