@@ -1,8 +1,12 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import { type Duplex, Readable } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
 import { Client, type Dispatcher } from 'undici';
+import type { Awaited, Carrier, SendOptions } from '../../src/transport/carrier.js';
 import { rawHandler } from '../../src/transport/raw-handler.js';
+import { rounds } from '../../src/transport/rounds.js';
 import { closeAfter, rawUpstream } from '../helpers/servers.js';
 import { eventually } from '../helpers/settled.js';
 
@@ -36,8 +40,21 @@ async function dispatch(
   const upstream = await rawUpstream(answer);
   const client = new Client(upstream.url);
   closeAfter(() => client.destroy());
-  client.dispatch({ method: 'GET', path: '/', upgrade }, rawHandler(handler));
+  const options = sendOptions(upgrade);
+  client.dispatch(options, rawHandler(options, handler));
   return upstream;
+}
+
+function sendOptions(upgrade: string | null = null): SendOptions {
+  return {
+    method: 'GET',
+    path: '/',
+    upgrade,
+    limits: { headersTimeoutMs: 1_000, bodyTimeoutMs: 1_000 },
+    servername: undefined,
+    replayable: true,
+    connection: undefined,
+  };
 }
 
 describe('a raw handler', () => {
@@ -66,7 +83,7 @@ describe('a raw handler', () => {
     await dispatch('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', handler);
     await eventually('the end', () => told.length === 4);
     // undici 8 makes no list that is left behind.
-    const isWrapped = rawHandler(handler) !== handler;
+    const isWrapped = rawHandler(sendOptions(), handler) !== handler;
     expect(heads).toEqual([isWrapped ? [] : expect.any(Array)]);
 
     const seen: Buffer[][] = [];
@@ -130,5 +147,59 @@ describe('a raw handler', () => {
     );
     await eventually('the switch', () => told.length > 1);
     expect(told[1]).toEqual([101, ['Connection', 'upgrade', 'Upgrade', 'x']]);
+  });
+});
+
+/** What undici calls of a handler of its older interface. */
+interface OlderHandler extends Awaited {
+  onConnect(abort: (reason: Error) => void): void;
+  onUpgrade(status: number, headers: Buffer[], socket: Duplex): void;
+  onComplete(trailers: string[]): void;
+  onError(error: Error): void;
+}
+
+/** undici 8 keeps limits itself. */
+const describeRaw = process.env.HEADRACE_UNDICI === '8' ? describe.skip : describe;
+
+describeRaw('the limit of a head', () => {
+  /** A raw handler of an upload, and what its connection was cut with. */
+  function uploading() {
+    const cuts: unknown[] = [];
+    const connection = { cut: (reason: Error) => void cuts.push(reason) } as Carrier;
+    const options = { ...sendOptions(), body: new Readable({ read() {} }), connection };
+    const raw = rawHandler(options, noting().handler) as unknown as OlderHandler;
+    raw.onConnect(() => {});
+    const look = (bytesWritten: number, writableNeedDrain: boolean) => {
+      rounds.now += 10;
+      raw.look({ bytesWritten, writableNeedDrain } as Socket);
+      return cuts.length > 0;
+    };
+    return { connection, raw, look, cuts };
+  }
+
+  it('waits for an upload that moves, or of which nothing comes', () => {
+    const { look, cuts } = uploading();
+    for (let i = 1; i <= 10; i++) expect(look(i, true)).toBe(false);
+    for (let i = 1; i <= 10; i++) expect(look(10, false)).toBe(false);
+    expect([look(10, true), look(10, true), look(10, true)]).toEqual([false, false, true]);
+    expect(cuts).toMatchObject([{ code: 'UND_ERR_HEADERS_TIMEOUT' }]);
+  });
+
+  it('leaves nothing of an exchange with its connection, however that ends', () => {
+    const ends: ((raw: OlderHandler) => unknown)[] = [
+      (raw) => raw.onComplete([]),
+      (raw) => raw.onError(new Error('lost')),
+      (raw) => raw.onUpgrade(101, [], { destroy() {} } as Duplex),
+    ];
+    for (const end of ends) {
+      const { connection, raw } = uploading();
+      expect(connection.answer).toBe(raw);
+      end(raw);
+      expect(connection.answer).toBeUndefined();
+    }
+    const [first, next] = [uploading(), uploading()];
+    first.connection.answer = next.raw;
+    first.raw.onError(new Error('late'));
+    expect(first.connection.answer).toBe(next.raw);
   });
 });

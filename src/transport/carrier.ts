@@ -2,8 +2,16 @@ import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import type { SocketWatcher } from './socket-watch.js';
 
+/** How long an answer may keep waiting. */
+export interface Limits {
+  readonly headersTimeoutMs: number;
+  readonly bodyTimeoutMs: number;
+}
+
 /** What a try says to undici; `connection` is noted by the connection that takes it. */
 export interface SendOptions extends Dispatcher.DispatchOptions {
+  /** How long its answer may keep waiting, whoever sees to that. */
+  limits: Limits;
   /** The name that TLS asks for; undici takes it, though its types do not say so. */
   servername: string | undefined;
   /** Whether sending it twice does no more than sending it once, and can be done. */
@@ -22,8 +30,16 @@ export interface Carrier extends SocketWatcher {
   readonly line: Line | undefined;
   /** Ends the connection under the request that it carries. */
   cut(reason: Error): void;
+  /** What it carries, and has to end when that takes too long. */
+  answer?: Awaited | undefined;
   /** Gives its socket away, which has switched to another protocol. */
   letGo?(socket: Socket): void;
+}
+
+/** An answer that is waited for, or is on its way. */
+export interface Awaited {
+  /** Ends it when it has taken too long. */
+  look(socket: Socket): void;
 }
 
 /** A connection that carries one response at a time. */

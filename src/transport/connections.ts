@@ -2,10 +2,11 @@ import type { Socket } from 'node:net';
 import { type buildConnector, Client, type Dispatcher, Pool } from 'undici';
 import type { AnyDispatcher, ConnectionSettings } from '../connection-settings.js';
 import type { ConnectionCounts, Upstream } from '../upstreams/upstream.js';
-import type { Carrier, Line, SendOptions } from './carrier.js';
+import type { Awaited, Carrier, Line, SendOptions } from './carrier.js';
 import { connector } from './connector.js';
 import { Http2Connections } from './http2-connections.js';
-import { rawHandler } from './raw-handler.js';
+import { limitByUndici, rawHandler } from './raw-handler.js';
+import { rounds, type Waiter } from './rounds.js';
 import { unwatchSocket, watchSocket } from './socket-watch.js';
 
 /** The connections to one upstream, made with one set of settings. */
@@ -57,13 +58,13 @@ class OwnConnections implements Connections {
   }
 
   dispatch(options: SendOptions, handler: Dispatcher.DispatchHandler): void {
-    this.#pool.dispatch(options, rawHandler(handler));
+    this.#pool.dispatch(options, rawHandler(options, handler));
   }
 
   dispatchFresh(options: SendOptions, handler: Dispatcher.DispatchHandler): void {
     // To undici, `pipelining: 0` is a pool that keeps no connection alive.
     this.#fresh ??= this.#open(0);
-    this.#fresh.dispatch(options, rawHandler(handler));
+    this.#fresh.dispatch(options, rawHandler(options, handler));
   }
 
   counts(): ConnectionCounts {
@@ -89,6 +90,9 @@ class OwnConnections implements Connections {
       pipelining,
       connect,
       allowH2: false,
+      // Kept by rounds, or by what each request says.
+      headersTimeout: 0,
+      bodyTimeout: 0,
       keepAliveTimeout: settings.keepAliveMs,
       keepAliveMaxTimeout: settings.keepAliveMs,
       // undici refuses what is as long as this already.
@@ -99,12 +103,14 @@ class OwnConnections implements Connections {
 }
 
 /** One connection, which knows how much it has carried and how its socket fared. */
-class Connection extends Client implements Carrier, Line {
+class Connection extends Client implements Carrier, Line, Waiter {
   // All of the present socket.
   served = 0;
   wasReset = false;
   minorVersion: number | undefined = 1;
   awaitsHead = false;
+  answer: Awaited | undefined = undefined;
+  place = -1;
   waiting: { resume(): void } | undefined = undefined;
   spent: { noteRead(bytes: Buffer): void } | undefined = undefined;
   readonly line: Line = this;
@@ -140,12 +146,18 @@ class Connection extends Client implements Carrier, Line {
     if (this.isDry) this.waiting?.resume();
   }
 
+  look(): boolean {
+    if (this.answer === undefined) return false;
+    if (this.#socket !== undefined) this.answer.look(this.#socket);
+    return true;
+  }
+
   cut(reason: Error): void {
     this.#socket?.destroy(reason);
   }
 
   letGo(socket: Socket): void {
-    this.#socket = undefined;
+    this.#lost();
     unwatchSocket(socket);
   }
 
@@ -156,9 +168,10 @@ class Connection extends Client implements Carrier, Line {
 
   #opened(socket: Socket): void {
     this.#socket = socket;
+    rounds.add(this);
     socket.once('close', () => {
       // One that has been given away may close long after the next one was opened.
-      if (this.#socket === socket) this.#socket = undefined;
+      if (this.#socket === socket) this.#lost();
     });
     this.served = 0;
     this.wasReset = false;
@@ -167,11 +180,17 @@ class Connection extends Client implements Carrier, Line {
     this.#hasEnded = false;
     watchSocket(socket, this);
   }
+
+  #lost(): void {
+    this.#socket = undefined;
+    rounds.remove(this);
+  }
 }
 
 /** A dispatcher of the user's: theirs to configure and to close. */
 function borrowed(dispatcher: AnyDispatcher): Connections {
   const dispatch = (options: SendOptions, handler: Dispatcher.DispatchHandler): void => {
+    limitByUndici(options);
     dispatcher.dispatch(options, handler);
   };
   return { sendsHeadsAlone: true, dispatch, dispatchFresh: dispatch, close: async () => {} };

@@ -1,6 +1,6 @@
 import type { LookupAddress } from 'node:dns';
-import { isIP } from 'node:net';
-import { buildConnector } from 'undici';
+import { isIP, type Socket } from 'node:net';
+import { buildConnector, errors } from 'undici';
 import type { ConnectionSettings } from '../connection-settings.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import { lookupIn, strayed } from './pinned-lookup.js';
@@ -13,7 +13,7 @@ export function connector(
 ): buildConnector.connector {
   const connect = buildConnector({
     ...settings.tls,
-    timeout: settings.connectTimeoutMs,
+    timeout: 0,
     allowH2: offersHttp2,
     ...(settings.addresses && { lookup: lookupIn(settings.addresses) }),
     ...(upstream.socketPath === undefined ? {} : { socketPath: upstream.socketPath }),
@@ -24,15 +24,35 @@ export function connector(
   const keep = (session: Buffer): void => {
     latest.session = session;
   };
-  return (target, done) => {
+  return inTime(settings.connectTimeoutMs, (target, done) => {
     // The name to verify is the upstream's, never one that a request's Host could choose; and SNI
     // cannot carry addresses (RFC 6066, 3).
     const { servername: _, ...rest } = target;
     const told = upstream.protocol === 'https:' ? keeping(keep, done) : done;
-    connect(
+    return connect(
       servername === '' || isIP(servername) ? rest : { ...rest, servername },
       settings.addresses === undefined ? told : unlessStrayed(settings.addresses, told),
     );
+  });
+}
+
+/** Gives up what is not connected in time. undici can do so itself, but may be a second late. */
+function inTime(ms: number, connect: buildConnector.connector): buildConnector.connector {
+  return (target, done) => {
+    let afterIo: NodeJS.Immediate | undefined;
+    const giveUp = () =>
+      socket.destroy(new errors.ConnectTimeoutError(`no connection within ${ms} ms`));
+    // What has come while the process was busy counts.
+    const timer = setTimeout(() => {
+      afterIo = setImmediate(giveUp);
+    }, ms);
+    timer.unref();
+    // It returns its socket, though the types do not say so.
+    const socket = connect(target, (...result) => {
+      clearTimeout(timer);
+      clearImmediate(afterIo);
+      done(...result);
+    }) as unknown as Socket;
   };
 }
 

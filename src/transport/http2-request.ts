@@ -97,7 +97,7 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
       return false;
     }
     this.#stream = stream;
-    this.#wait(options.headersTimeout as number);
+    this.#wait(options.limits.headersTimeoutMs);
     this.#listen(stream);
     if (options.body instanceof Readable) this.#upload(options.body, stream);
     else if (options.body !== null) stream.end(options.body);
@@ -175,7 +175,7 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
       this.#settle(error as Error);
       return;
     }
-    if (this.#answered) this.#wait(this.options.bodyTimeout as number);
+    if (this.#answered) this.#wait(this.options.limits.bodyTimeoutMs);
     else this.#timer?.refresh();
   }
 

@@ -1,6 +1,9 @@
 import { channel } from 'node:diagnostics_channel';
-import type { Duplex } from 'node:stream';
+import type { Socket } from 'node:net';
+import { type Duplex, Readable } from 'node:stream';
 import * as undici from 'undici';
+import type { Awaited, SendOptions } from './carrier.js';
+import { rounds } from './rounds.js';
 
 /** Shows heads to whoever has subscribed, and they may keep them. */
 const shown = channel('undici:request:headers');
@@ -16,23 +19,38 @@ const TAKES_RAW = !('Dispatcher1Wrapper' in undici);
  * fields for each request; as a handler of its older interface, this is the first two, and the fields stay raw.
  */
 export function rawHandler(
+  options: SendOptions,
   handler: undici.Dispatcher.DispatchHandler,
 ): undici.Dispatcher.DispatchHandler {
-  return TAKES_RAW ? new RawHandler(handler) : handler;
+  if (TAKES_RAW) return new RawHandler(options, handler);
+  limitByUndici(options);
+  return handler;
 }
 
-class RawHandler implements undici.Dispatcher.DispatchController {
+/** Leaves the limits to undici, which keeps them to within a second. */
+export function limitByUndici(options: SendOptions): void {
+  options.headersTimeout = options.limits.headersTimeoutMs;
+  options.bodyTimeout = options.limits.bodyTimeoutMs;
+}
+
+class RawHandler implements undici.Dispatcher.DispatchController, Awaited {
   rawHeaders: Buffer[] | null = null;
   rawTrailers: string[] | null = null;
   paused = false;
   aborted = false;
   reason: Error | null = null;
 
+  readonly #options: SendOptions;
   readonly #handler: undici.Dispatcher.DispatchHandler;
+  #answered = false;
+  /** The round in which something has moved. */
+  #since = 0;
+  #written = 0;
   #abort: ((reason: Error) => void) | undefined = undefined;
   #resume: (() => void) | undefined = undefined;
 
-  constructor(handler: undici.Dispatcher.DispatchHandler) {
+  constructor(options: SendOptions, handler: undici.Dispatcher.DispatchHandler) {
+    this.#options = options;
     this.#handler = handler;
   }
 
@@ -43,6 +61,7 @@ class RawHandler implements undici.Dispatcher.DispatchController {
   resume(): void {
     if (!this.paused) return;
     this.paused = false;
+    this.#since = rounds.now;
     this.#resume?.();
   }
 
@@ -56,15 +75,23 @@ class RawHandler implements undici.Dispatcher.DispatchController {
   onConnect(abort: (reason: Error) => void): void {
     this.#abort = abort;
     this.#handler.onRequestStart?.(this, undefined);
+    const { connection } = this.#options;
+    if (connection === undefined) return;
+    connection.answer = this;
+    this.#since = rounds.now;
+    rounds.begin();
   }
 
   onUpgrade(status: number, headers: Buffer[], socket: Duplex): void {
+    this.#end();
     this.rawHeaders = headers;
     this.#handler.onRequestUpgrade?.(this, status, UNPARSED, socket);
   }
 
   onHeaders(status: number, headers: Buffer[], resume: () => void, statusText: string): boolean {
     this.#resume = resume;
+    this.#since = rounds.now;
+    this.#answered = status >= 200;
     this.rawHeaders = headers;
     this.#handler.onResponseStart?.(this, status, UNPARSED, statusText);
     this.rawHeaders = null;
@@ -74,16 +101,45 @@ class RawHandler implements undici.Dispatcher.DispatchController {
   }
 
   onData(chunk: Buffer): boolean {
+    this.#since = rounds.now;
     this.#handler.onResponseData?.(this, chunk);
     return !this.paused;
   }
 
   onComplete(trailers: string[] | null): void {
+    this.#end();
     this.rawTrailers = trailers;
     this.#handler.onResponseEnd?.(this, UNPARSED);
   }
 
   onError(error: Error): void {
+    this.#end();
     this.#handler.onResponseError?.(this, error);
+  }
+
+  look(socket: Socket): void {
+    const { limits, connection } = this.#options;
+    if (this.paused || this.#waitsForUpload(socket)) {
+      this.#since = rounds.now;
+    } else if (this.#answered) {
+      if (rounds.isOver(this.#since, limits.bodyTimeoutMs))
+        connection?.cut(new undici.errors.BodyTimeoutError());
+    } else if (rounds.isOver(this.#since, limits.headersTimeoutMs)) {
+      connection?.cut(new undici.errors.HeadersTimeoutError());
+    }
+  }
+
+  /** Whether the upload goes on, or it is the client that it waits for, which has a limit of its own. */
+  #waitsForUpload(socket: Socket): boolean {
+    const { body } = this.#options;
+    if (this.#answered || !(body instanceof Readable) || body.readableEnded) return false;
+    const before = this.#written;
+    this.#written = socket.bytesWritten;
+    return this.#written !== before || !socket.writableNeedDrain;
+  }
+
+  #end(): void {
+    const { connection } = this.#options;
+    if (connection?.answer === this) connection.answer = undefined;
   }
 }

@@ -3,7 +3,7 @@ import { BadRequestError, BodyConsumedError, BodyTooLargeError } from '../exchan
 import type { Exchange } from '../exchange/exchange.js';
 import { BYTE_FIELDS } from '../exchange/fields.js';
 import type { Upstream } from '../upstreams/upstream.js';
-import type { Carrier, SendOptions } from './carrier.js';
+import type { Carrier, Limits, SendOptions } from './carrier.js';
 import { hasUpload } from './linger.js';
 import { parsedBody, unwritable } from './parsed-body.js';
 import { RequestBody } from './request-body.js';
@@ -28,11 +28,13 @@ export class OutgoingRequest implements SendOptions {
   readonly headers: string[];
   readonly body: Buffer | RequestBody | null;
   readonly reset: boolean;
-  readonly headersTimeout: number;
-  readonly bodyTimeout: number;
+  readonly limits: Limits;
   readonly upgrade: string | null;
   readonly servername: string | undefined;
   readonly replayable: boolean;
+  /** For undici to keep, where nothing of ours does. */
+  headersTimeout: number | null = null;
+  bodyTimeout: number | null = null;
   connection: Carrier | undefined = undefined;
 
   /** @throws ProxyError when there is something in it that must not be forwarded. */
@@ -55,8 +57,7 @@ export class OutgoingRequest implements SendOptions {
     // undici closes behind HEAD unless told not to. Behind a body where none is expected it is right:
     // a server that overlooks the body reads it as the next request.
     this.reset = upload && !EXPECTS_BODY.has(method);
-    this.headersTimeout = settings.headersTimeoutMs;
-    this.bodyTimeout = settings.bodyTimeoutMs;
+    this.limits = settings;
     this.upgrade = exchange.clientEnd === undefined ? null : (exchange.upgrade ?? null);
     // Left to itself, undici takes the name from Host and reconnects whenever it changes.
     this.servername = upstream.protocol === 'https:' ? upstream.hostname : undefined;
