@@ -97,7 +97,11 @@ describe('fieldInfo', () => {
     fc.assert(
       fc.property(name, fc.infiniteStream(fc.boolean()), (lower, upper) => {
         const spelling = [...lower].map((c) => (upper.next().value ? c.toUpperCase() : c)).join('');
-        expect(fieldInfo(spelling)).toEqual({ ...fieldInfo(lower), spelling });
+        expect(fieldInfo(spelling)).toEqual({
+          ...fieldInfo(lower),
+          spelling,
+          opening: `\r\n${spelling}: `,
+        });
       }),
     );
   });
@@ -116,6 +120,7 @@ describe('fieldInfo', () => {
       lower: 'x-fresh',
       flags: PLAIN,
       alias: 'x-fresh',
+      opening: '\r\nx-fresh: ',
     });
     expect(fieldInfo('uPgRaDe').flags).toBe(HOP_BY_HOP);
   });

@@ -55,6 +55,8 @@ export interface InFlight {
   abandon(): void;
 }
 
+const NONE: readonly never[] = [];
+
 /**
  * What the pieces of one pipeline share about one request: the edits to it, where it goes, what wraps
  * the call, what came back and how it ended. It lives on `res.locals.proxy`.
@@ -172,9 +174,9 @@ export class Exchange {
   #route: string | undefined = undefined;
   #method: string | undefined = undefined;
   #path: string | undefined = undefined;
-  readonly #wrappers: Around[] = [];
+  #wrappers: Around[] | undefined = undefined;
   #innermost = 0;
-  readonly #edits: ResponseEdit[] = [];
+  #edits: ResponseEdit[] | undefined = undefined;
   #editsRun = 0;
   #fallbacks: FailureHandler[] | undefined = undefined;
   #degraded: ProxyError | undefined = undefined;
@@ -234,13 +236,15 @@ export class Exchange {
 
   /** Registers a wrapper round the upstream call, once. The first registered is the outermost. */
   around(wrapper: Around): void {
-    if (this.#wrappers.includes(wrapper)) return;
-    if (this.#innermost === 0) this.#wrappers.push(wrapper);
-    else this.#wrappers.splice(-this.#innermost, 0, wrapper);
+    const wrappers = this.#wrappers;
+    if (wrappers === undefined) this.#wrappers = [wrapper];
+    else if (wrappers.includes(wrapper)) return;
+    else wrappers.splice(wrappers.length - this.#innermost, 0, wrapper);
   }
 
   /** Registers a wrapper round every single try: inside all those of `around()`, wherever its piece stands. */
   aroundEach(wrapper: Around): void {
+    this.#wrappers ??= [];
     if (this.#wrappers.includes(wrapper)) return;
     this.#wrappers.push(wrapper);
     this.#innermost += 1;
@@ -248,7 +252,8 @@ export class Exchange {
 
   /** Registers an edit of the response. Edits run in the order in which they were registered. */
   onResponse(edit: ResponseEdit): void {
-    this.#edits.push(edit);
+    if (this.#edits === undefined) this.#edits = [edit];
+    else this.#edits.push(edit);
   }
 
   /**
@@ -316,7 +321,7 @@ export class Exchange {
 
   /** The registered wrappers, outermost first. */
   get wrappers(): readonly Around[] {
-    return this.#wrappers;
+    return this.#wrappers ?? NONE;
   }
 
   /**
@@ -325,8 +330,9 @@ export class Exchange {
    * @internal
    */
   edit(response: UpstreamResponse): void | Promise<void> {
-    while (this.#editsRun < this.#edits.length) {
-      const edit = this.#edits[this.#editsRun++] as ResponseEdit;
+    const edits = this.#edits;
+    while (edits !== undefined && this.#editsRun < edits.length) {
+      const edit = edits[this.#editsRun++] as ResponseEdit;
       const pending = edit(response, this.req, this.res);
       if (isPromise(pending)) return this.#editOn(pending, response);
     }

@@ -26,6 +26,8 @@ export interface FieldInfo {
    * `HTTP_X_FORWARDED_FOR`, like the real one. The same as `lower` for names without odd characters.
    */
   readonly alias: string;
+  /** What a line of this name begins with in a head, the end of the line before it included. */
+  readonly opening: string;
 }
 
 /** Fields that describe one hop (RFC 9110, 7.6.1 and its appendix of legacy names). */
@@ -142,13 +144,24 @@ function classify(spelling: string): FieldInfo {
   if (LIST_FIELDS.includes(lower)) flags |= LIST;
   if (pseudo) flags |= PSEUDO;
   if (odd) flags |= ALIASED;
-  const info = { spelling, lower, flags, alias: odd ? lower.replace(/[^a-z0-9]/g, '-') : lower };
+  const info = {
+    spelling,
+    lower,
+    flags,
+    alias: odd ? lower.replace(/[^a-z0-9]/g, '-') : lower,
+    opening: inOnePiece(`\r\n${spelling}: `),
+  };
   if (spelling.length <= MAX_REMEMBERED_LENGTH) {
     // Names that somebody made up must not keep those out that everybody uses.
     if (remembered.size >= MAX_REMEMBERED) remembered.clear();
     remembered.set(spelling, info);
   }
   return info;
+}
+
+/** V8 makes a tree of what is put together, which everything that it becomes part of has to walk through. */
+function inOnePiece(text: string): string {
+  return Buffer.from(text, 'latin1').toString('latin1');
 }
 
 /** Whether a CGI-style alias would be taken for a field that proxies set, strip or frame with. */

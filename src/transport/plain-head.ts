@@ -44,8 +44,8 @@ export function writePlainHead(
   res.writeHead(status, reason);
   const answer = res as PlainAnswer;
   const head = answer._header;
-  let at = head.indexOf('\r\n') + 2;
-  for (let i = 0; i < names.length; i++) at = head.indexOf('\r\n', at) + 2;
+  let at = head.indexOf('\r\n');
+  for (let i = 0; i < names.length; i++) at = head.indexOf('\r\n', at + 2);
   answer._header = head.slice(0, at) + text + head.slice(at + framing);
   answer[LINES] = lines as string[];
   answer.getHeader = getHeader;
@@ -62,7 +62,7 @@ function isOneLine(this: ServerResponse, name: string): boolean {
   return typeof value === 'string' || typeof value === 'number';
 }
 
-/** Lines as text. */
+/** Lines as text, each with the end of the line before it. */
 interface Block {
   readonly text: string;
   /** Where among the lines `Content-Length` is. */
@@ -79,7 +79,7 @@ function textOf(lines: readonly string[], set: readonly string[]): Block | undef
   for (let i = 0; i < lines.length; i += 2) {
     const name = lines[i] as string;
     const value = lines[i + 1] as string;
-    const { lower, flags } = fieldInfo(name);
+    const { lower, flags, opening } = fieldInfo(name);
     if (name === '' || set.includes(lower) || UNSENDABLE.test(value)) return undefined;
     if (flags & PARTICULAR) {
       if (lower !== 'content-length' || length !== undefined) return undefined;
@@ -87,7 +87,7 @@ function textOf(lines: readonly string[], set: readonly string[]): Block | undef
     } else if (lower === 'date') {
       dated = true;
     }
-    text += `${name}: ${value}\r\n`;
+    text += opening + value;
   }
   return { text, length, dated };
 }
