@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { type Duplex, pipeline, Readable } from 'node:stream';
 import type { TransformStream } from 'node:stream/web';
-import { known } from '../options.js';
+import { inspect, known } from '../options.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { Attempt } from './attempt.js';
 import {
@@ -296,6 +296,19 @@ export class UpstreamResponse {
       this.#content = { at: 'edit', bytes: encodeBody(body, this.headers) };
     }
   }
+}
+
+/**
+ * What a wrapper of the call gave, if it is a response: it is easily forgotten to return what `send()` gives.
+ *
+ * @throws TypeError when it is none; whoever is further out must not trip over that.
+ */
+export function asResponse(given: unknown): UpstreamResponse {
+  if (typeof given === 'object' && given !== null && 'relayTo' in given)
+    return given as UpstreamResponse;
+  throw new TypeError(
+    `exchange.around(): a wrapper must return a response, such as that of send(), received ${inspect(given)}`,
+  );
 }
 
 /** Whoever drops what it was given, or waits for it later, must not bring the process down when that fails. */

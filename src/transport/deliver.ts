@@ -3,7 +3,7 @@ import { dropBodyFields } from '../exchange/body-fields.js';
 import { distrustBehind } from '../exchange/distrust.js';
 import { isProxyError, ModifyResponseError } from '../exchange/errors.js';
 import type { Exchange, Next } from '../exchange/exchange.js';
-import { NoBody, type UpstreamResponse } from '../exchange/upstream-response.js';
+import { asResponse, NoBody, type UpstreamResponse } from '../exchange/upstream-response.js';
 import { inspect } from '../options.js';
 import { endFailed, sendAnswer, setErrorFields, unsent } from './answer.js';
 import { breakOff } from './break-off.js';
@@ -14,13 +14,19 @@ import { log, masked } from './log.js';
 /** What becomes of a response once its edits have run. */
 export type Done = (exchange: Exchange, response: UpstreamResponse, next: Next | undefined) => void;
 
-/** Runs the edits of a response and then hands it to `done`; what goes wrong goes to `next`. */
+/** Runs the edits of a response, if it is one, and then hands it to `done`; what goes wrong goes to `next`. */
 export function editThen(
   exchange: Exchange,
-  response: UpstreamResponse,
+  given: unknown,
   next: Next | undefined,
   done: Done,
 ): void {
+  let response: UpstreamResponse;
+  try {
+    response = asResponse(given);
+  } catch (error) {
+    return fail(exchange, error, next);
+  }
   let pending: void | Promise<void>;
   try {
     pending = exchange.edit(response);
