@@ -335,3 +335,18 @@ describe('an IPv6 target', () => {
     expect(res.body).toBe(`GET /path localhost:${port} `);
   });
 });
+
+it('TLS settings that nobody can connect with are 502, and nothing comes of them later', async () => {
+  const uncaught: unknown[] = [];
+  const note = (error: unknown) => void uncaught.push(error);
+  process.on('uncaughtException', note);
+  closeAfter(() => process.off('uncaughtException', note));
+  const { errors, record } = recordErrors();
+  const tls = { cert: 'no certificate', key: 'no key' };
+  const options = { tls, connectTimeoutMs: 50 };
+  const { port } = await gateway('express 5', proxyPass('https://127.0.0.1:1', options), record);
+  const { status } = await rawRequest(port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  expect([status, errors[0]?.code]).toEqual([502, 'ERR_PROXY_CONNECT']);
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  expect(uncaught).toEqual([]);
+});

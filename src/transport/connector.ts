@@ -39,20 +39,21 @@ export function connector(
 /** Gives up what is not connected in time. undici can do so itself, but may be a second late. */
 function inTime(ms: number, connect: buildConnector.connector): buildConnector.connector {
   return (target, done) => {
+    let timer: NodeJS.Timeout | undefined;
     let afterIo: NodeJS.Immediate | undefined;
-    const giveUp = () =>
-      socket.destroy(new errors.ConnectTimeoutError(`no connection within ${ms} ms`));
-    // What has come while the process was busy counts.
-    const timer = setTimeout(() => {
-      afterIo = setImmediate(giveUp);
-    }, ms);
-    timer.unref();
-    // It returns its socket, though the types do not say so.
+    // It returns its socket, though the types do not say so, and throws at TLS settings that cannot be.
     const socket = connect(target, (...result) => {
       clearTimeout(timer);
       clearImmediate(afterIo);
       done(...result);
     }) as unknown as Socket;
+    const giveUp = () =>
+      socket.destroy(new errors.ConnectTimeoutError(`no connection within ${ms} ms`));
+    // What has come while the process was busy counts.
+    timer = setTimeout(() => {
+      afterIo = setImmediate(giveUp);
+    }, ms);
+    timer.unref();
   };
 }
 

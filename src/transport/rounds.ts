@@ -1,11 +1,12 @@
 import { AsyncResource } from 'node:async_hooks';
-import { setInterval } from 'node:timers';
+import { clearInterval, setInterval } from 'node:timers';
 
 /** How often what is waited for is looked at: a limit is up to two of these late, and never early. */
 const ROUND_MS = 50;
 
 /** Kept from the start: a test that puts its own clock in place of timers must not take the limits away. */
 const every = setInterval;
+const noMore = clearInterval;
 
 /** Something that may wait too long. */
 export interface Waiter {
@@ -65,7 +66,7 @@ class Rounds extends AsyncResource {
     // Backwards: who is ended may leave the list at once.
     for (let i = this.#all.length - 1; i >= 0; i--) waiting = this.#all[i]?.look() || waiting;
     if (waiting) return;
-    clearInterval(this.#timer);
+    noMore(this.#timer);
     this.#timer = undefined;
   }
 }
