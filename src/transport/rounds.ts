@@ -28,7 +28,9 @@ class Rounds extends AsyncResource {
 
   constructor() {
     // Its context is nobody's: that of a request would be kept for as long as there are requests.
-    super('HeadraceRounds');
+    super('HeadraceRounds', { requireManualDestroy: true });
+    // There is nothing to close: what looks for handles left open is not to count it.
+    this.emitDestroy();
   }
 
   add(waiter: Waiter): void {
