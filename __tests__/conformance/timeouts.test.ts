@@ -50,7 +50,7 @@ describe.each(timeouts)('an upstream with %s', (_what, target, code, options) =>
   });
 });
 
-/** undici 8 keeps the limits itself, to within a second. */
+/** undici 8 keeps the limits itself, to within two seconds. */
 const isPrompt = process.env.HEADRACE_UNDICI !== '8';
 
 /** How long each of several requests takes to fail, in order. */

@@ -163,15 +163,16 @@ const describeRaw = process.env.HEADRACE_UNDICI === '8' ? describe.skip : descri
 
 describeRaw('the limit of a head', () => {
   /** A raw handler of an upload, and what its connection was cut with. */
-  function uploading() {
+  function uploading(handler = noting().handler) {
     const cuts: unknown[] = [];
-    const connection = { cut: (reason: Error) => void cuts.push(reason) } as Carrier;
+    const destroy = (reason: Error) => void cuts.push(reason);
+    const connection = {} as Carrier;
     const options = { ...sendOptions(), body: new Readable({ read() {} }), connection };
-    const raw = rawHandler(options, noting().handler) as unknown as OlderHandler;
-    raw.onConnect(() => {});
+    const raw = rawHandler(options, handler) as unknown as OlderHandler;
+    raw.onConnect((reason) => raw.onError(reason));
     const look = (bytesWritten: number, writableNeedDrain: boolean) => {
       rounds.now += 10;
-      raw.look({ bytesWritten, writableNeedDrain } as Socket);
+      raw.look({ bytesWritten, writableNeedDrain, destroy } as unknown as Socket);
       return cuts.length > 0;
     };
     return { connection, raw, look, cuts };
@@ -197,6 +198,9 @@ describeRaw('the limit of a head', () => {
       end(raw);
       expect(connection.answer).toBeUndefined();
     }
+    const { handler } = noting();
+    handler.onRequestStart = (controller) => controller.abort(new Error('nobody wants it'));
+    expect(uploading(handler).connection.answer).toBeUndefined();
     const [first, next] = [uploading(), uploading()];
     first.connection.answer = next.raw;
     first.raw.onError(new Error('late'));

@@ -38,7 +38,7 @@ export interface Carrier extends SocketWatcher {
 
 /** An answer that is waited for, or is on its way. */
 export interface Awaited {
-  /** Ends it when it has taken too long. */
+  /** Ends it, and its socket, when it has taken too long. */
   look(socket: Socket): void;
 }
 

@@ -5,19 +5,23 @@ import type { ConnectionSettings } from '../connection-settings.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import { lookupIn, strayed } from './pinned-lookup.js';
 
+/** Begins to open a socket, and says when it is connected, or why not. */
+type Open = (...args: Parameters<buildConnector.connector>) => Socket;
+
 /** Opens sockets to an upstream, TLS handshake included, within `connectTimeoutMs`. */
 export function connector(
   upstream: Upstream,
   settings: ConnectionSettings,
   offersHttp2: boolean,
 ): buildConnector.connector {
+  // The types do not say that it returns its socket.
   const connect = buildConnector({
     ...settings.tls,
     timeout: 0,
     allowH2: offersHttp2,
     ...(settings.addresses && { lookup: lookupIn(settings.addresses) }),
     ...(upstream.socketPath === undefined ? {} : { socketPath: upstream.socketPath }),
-  } as buildConnector.BuildOptions);
+  } as buildConnector.BuildOptions) as Open;
   const servername = settings.tls?.servername ?? upstream.servername;
   // undici remembers a session only weakly, and so until the next garbage collection.
   const latest: { session?: Buffer } = {};
@@ -37,16 +41,16 @@ export function connector(
 }
 
 /** Gives up what is not connected in time. undici can do so itself, but may be a second late. */
-function inTime(ms: number, connect: buildConnector.connector): buildConnector.connector {
+function inTime(ms: number, open: Open): buildConnector.connector {
   return (target, done) => {
     let timer: NodeJS.Timeout | undefined;
     let afterIo: NodeJS.Immediate | undefined;
-    // It returns its socket, though the types do not say so, and throws at TLS settings that cannot be.
-    const socket = connect(target, (...result) => {
+    // It throws at TLS settings that cannot be.
+    const socket = open(target, (...result) => {
       clearTimeout(timer);
       clearImmediate(afterIo);
       done(...result);
-    }) as unknown as Socket;
+    });
     const giveUp = () =>
       socket.destroy(new errors.ConnectTimeoutError(`no connection within ${ms} ms`));
     // What has come while the process was busy counts.

@@ -27,7 +27,7 @@ export function rawHandler(
   return handler;
 }
 
-/** Leaves the limits to undici, which keeps them to within a second. */
+/** Leaves the limits to undici, which keeps them to within two seconds. */
 export function limitByUndici(options: SendOptions): void {
   options.headersTimeout = options.limits.headersTimeoutMs;
   options.bodyTimeout = options.limits.bodyTimeoutMs;
@@ -74,12 +74,14 @@ class RawHandler implements undici.Dispatcher.DispatchController, Awaited {
 
   onConnect(abort: (reason: Error) => void): void {
     this.#abort = abort;
-    this.#handler.onRequestStart?.(this, undefined);
     const { connection } = this.#options;
-    if (connection === undefined) return;
-    connection.answer = this;
-    this.#since = rounds.now;
-    rounds.begin();
+    if (connection !== undefined) {
+      // First: the handler may end it at once.
+      connection.answer = this;
+      this.#since = rounds.now;
+      rounds.begin();
+    }
+    this.#handler.onRequestStart?.(this, undefined);
   }
 
   onUpgrade(status: number, headers: Buffer[], socket: Duplex): void {
@@ -118,15 +120,14 @@ class RawHandler implements undici.Dispatcher.DispatchController, Awaited {
   }
 
   look(socket: Socket): void {
-    const { limits, connection } = this.#options;
     if (this.paused || this.#waitsForUpload(socket)) {
       this.#since = rounds.now;
-    } else if (this.#answered) {
-      if (rounds.isOver(this.#since, limits.bodyTimeoutMs))
-        connection?.cut(new undici.errors.BodyTimeoutError());
-    } else if (rounds.isOver(this.#since, limits.headersTimeoutMs)) {
-      connection?.cut(new undici.errors.HeadersTimeoutError());
+      return;
     }
+    const { headersTimeoutMs, bodyTimeoutMs } = this.#options.limits;
+    if (!rounds.isOver(this.#since, this.#answered ? bodyTimeoutMs : headersTimeoutMs)) return;
+    const { BodyTimeoutError, HeadersTimeoutError } = undici.errors;
+    socket.destroy(this.#answered ? new BodyTimeoutError() : new HeadersTimeoutError());
   }
 
   /** Whether the upload goes on, or it is the client that it waits for, which has a limit of its own. */
