@@ -63,6 +63,19 @@ describe('the package', () => {
     );
   });
 
+  it('is one copy to whoever imports it and whoever requires it, where Node can require ES modules', async () => {
+    const script =
+      "import('headrace').then((imported) => console.log(imported.ProxyError === require('headrace').ProxyError))";
+    expect(await node(['--eval', script])).toBe(`${await canRequireModules()}\n`);
+  });
+
+  it('has a CommonJS build for Node that cannot', async () => {
+    const script = "console.log(typeof require('headrace').proxyPass, module.children[0].filename)";
+    const flags = (await canRequireModules()) ? ['--no-experimental-require-module'] : [];
+    const output = await node([...flags, '--eval', script]);
+    expect(output).toMatch(/^function .*dist[\\/]cjs[\\/]index\.js\n$/);
+  });
+
   it.each(['esm', 'cjs'])(
     'declares nothing that needs the types of opossum, in %s',
     async (build) => {
@@ -94,6 +107,10 @@ async function names(script: string, type: 'commonjs' | 'module' = 'commonjs'): 
   const print = '; function print(all) { console.log(JSON.stringify(Object.keys(all).sort())); }';
   const output = await node([`--input-type=${type}`, '--eval', script + print]);
   return JSON.parse(output) as string[];
+}
+
+async function canRequireModules(): Promise<boolean> {
+  return (await node(['--print', 'process.features.require_module === true'])) === 'true\n';
 }
 
 async function node(args: string[]): Promise<string> {
