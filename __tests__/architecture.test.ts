@@ -80,6 +80,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'options.ts': [],
   'backtracking.ts': [],
   'connection-settings.ts': [],
+  'lists.ts': [],
   'promises.ts': [],
   'warnings.ts': [],
 };
@@ -87,6 +88,7 @@ const SHARED = [
   'options.ts',
   'backtracking.ts',
   'connection-settings.ts',
+  'lists.ts',
   'promises.ts',
   'warnings.ts',
 ];

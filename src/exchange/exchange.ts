@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { emptyList } from '../lists.js';
 import { inspect } from '../options.js';
 import { isPromise } from '../promises.js';
 import type { UpstreamPool } from '../upstreams/pool.js';
@@ -79,7 +80,7 @@ export class Exchange {
   /** The pool that chose the upstream; `retry()` asks it for another. */
   pool: UpstreamPool | undefined = undefined;
   /** Every try so far, in order. */
-  readonly attempts: Attempt[] = [];
+  readonly attempts: Attempt[] = emptyList();
   /** The response that `proxyPass({ hold: true })` holds for the middleware after it. */
   response: UpstreamResponse | undefined = undefined;
   /** How it ended; `undefined` while it goes on. */
@@ -311,12 +312,9 @@ export class Exchange {
   /** Calls back once when the outcome is known, at once if it is. For logs, metrics and limits. */
   onOutcome(listener: (exchange: SettledExchange) => void): void {
     this.watch();
-    if (this.outcome !== undefined) {
-      notify(listener, this as SettledExchange);
-    } else {
-      this.#listeners ??= [];
-      this.#listeners.push(listener);
-    }
+    if (this.outcome !== undefined) return notify(listener, this as SettledExchange);
+    this.#listeners ??= [];
+    this.#listeners.push(listener);
   }
 
   /** The registered wrappers, outermost first. */

@@ -1,4 +1,5 @@
 import { type IncomingMessage, validateHeaderName, validateHeaderValue } from 'node:http';
+import { emptyList } from '../lists.js';
 import { inspect } from '../options.js';
 import { ClientFields } from './client-fields.js';
 import {
@@ -39,7 +40,7 @@ const NOTHING: readonly string[] = [];
 export class HeaderOverlay implements Iterable<[name: string, value: string]> {
   readonly #req: IncomingMessage;
   /** Flat triples of lower-case name, name as given, and edit; short enough to be searched in order. */
-  #edits: (string | Edit)[] = [];
+  readonly #edits: (string | Edit)[] = emptyList();
   #keep: readonly string[] = NOTHING;
   #also: readonly string[] = NOTHING;
   #client: ClientFields | undefined = undefined;
@@ -170,7 +171,7 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
    */
   flatten(): (string | readonly string[])[] {
     const { headers, rawHeaders } = this.#req;
-    const flat: (string | readonly string[])[] = [];
+    const flat: (string | readonly string[])[] = emptyList();
     const taken = this.#nominated();
     let at = 0;
     for (const lower in headers) {

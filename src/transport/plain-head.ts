@@ -63,12 +63,14 @@ function isOneLine(this: ServerResponse, name: string): boolean {
 }
 
 /** Lines as text, each with the end of the line before it. */
-interface Block {
-  readonly text: string;
-  /** Where among the lines `Content-Length` is. */
-  readonly length: number | undefined;
-  /** Whether there is a `Date`. */
-  readonly dated: boolean;
+class Block {
+  constructor(
+    readonly text: string,
+    /** Where among the lines `Content-Length` is. */
+    readonly length: number | undefined,
+    /** Whether there is a `Date`. */
+    readonly dated: boolean,
+  ) {}
 }
 
 /** `undefined` where one of the lines is particular, cannot be sent, or is of a name that has been set. */
@@ -89,7 +91,7 @@ function textOf(lines: readonly string[], set: readonly string[]): Block | undef
     }
     text += opening + value;
   }
-  return { text, length, dated };
+  return new Block(text, length, dated);
 }
 
 // What asks for the fields afterwards (a logger at `finish`) gets them as ever.

@@ -6,16 +6,19 @@ import {
   nominated,
 } from '../exchange/fields.js';
 import type { HeaderOverlay } from '../exchange/header-overlay.js';
+import { emptyList } from '../lists.js';
 import type { SocketWatcher } from './socket-watch.js';
 
 /** How the body of a response is delimited, and its end-to-end fields as flat names and values. */
-export interface ResponseHead {
-  readonly lines: string[];
-  readonly chunked: boolean;
-  /** `Content-Length`, where there is one. */
-  readonly length: number | undefined;
-  /** What was taken out beside the fixed list, in lower case; trailers lose it as well. */
-  readonly taken: readonly string[] | undefined;
+export class ResponseHead {
+  constructor(
+    readonly lines: string[],
+    readonly chunked: boolean,
+    /** `Content-Length`, where there is one. */
+    readonly length: number | undefined,
+    /** What was taken out beside the fixed list, in lower case; trailers lose it as well. */
+    readonly taken: readonly string[] | undefined,
+  ) {}
 }
 
 /** A value as undici hands it over: bytes from HTTP/1, text from HTTP/2. */
@@ -51,7 +54,7 @@ export function responseHead(
   maxFields: number,
 ): ResponseHead | string {
   if (raw.length > maxFields * 2) return 'too many fields';
-  const lines: string[] = [];
+  const lines: string[] = emptyList();
   let connection: string | undefined;
   let chunked = false;
   let length: number | undefined;
@@ -83,10 +86,10 @@ export function responseHead(
   if (chunked && length !== undefined) return 'two framings';
   const named = nominated(connection);
   if (named === undefined && policy.also.length === 0) {
-    return { lines, chunked, length, taken: undefined };
+    return new ResponseHead(lines, chunked, length, undefined);
   }
   const taken = [...(named ?? []), ...policy.also];
-  return { lines: without(lines, taken), chunked, length, taken };
+  return new ResponseHead(without(lines, taken), chunked, length, taken);
 }
 
 /** What stands against passing on a response of this status and HTTP version, if anything does. */
@@ -132,7 +135,7 @@ export function trailerPairs(
 }
 
 function without(lines: readonly string[], names: readonly string[]): string[] {
-  const left: string[] = [];
+  const left: string[] = emptyList();
   for (let i = 0; i < lines.length; i += 2) {
     const name = lines[i] as string;
     if (!names.includes(name.toLowerCase())) left.push(name, lines[i + 1] as string);

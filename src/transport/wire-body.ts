@@ -5,6 +5,7 @@ import type { Dispatcher } from 'undici';
 import type { ProxyError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import type { UpstreamResponse, WriteHead } from '../exchange/upstream-response.js';
+import { emptyList } from '../lists.js';
 import { addTrailers, endFailed, flushCompressed, sendWhole, unsent } from './answer.js';
 import { breakOff } from './break-off.js';
 import type { Line } from './carrier.js';
@@ -42,7 +43,7 @@ export class WireBody {
   #reader: Reader = 'nobody';
   /** The request's own asynchronous context, for listeners of its reader: undici's is of whoever connected. */
   #context: AsyncResource | undefined = undefined;
-  #held: Buffer[] = [];
+  readonly #held: Buffer[] = emptyList();
   #whole = false;
   #trailers: [string, string][] | undefined = undefined;
   #paused = false;
@@ -126,7 +127,7 @@ export class WireBody {
 
   /** Lets the rest go by. */
   drain(): void {
-    this.#held = [];
+    this.#held.length = 0;
     this.#reader = 'drain';
     this.resume();
   }
@@ -138,8 +139,7 @@ export class WireBody {
     writeHead: WriteHead,
     length: number | undefined,
   ): void {
-    const held = this.#held;
-    this.#held = [];
+    const held = this.#held.splice(0);
     if (this.#whole) {
       writeHead(res, response, this.#trailers === undefined ? this.received : undefined);
       for (let i = 0; i < held.length - 1; i++) res.write(held[i] as Buffer);
@@ -168,8 +168,7 @@ export class WireBody {
         done(error);
       },
     });
-    for (const chunk of this.#held) readable.push(chunk);
-    this.#held = [];
+    for (const chunk of this.#held.splice(0)) readable.push(chunk);
     if (failure !== undefined) readable.destroy(failure);
     else if (this.#whole) readable.push(null);
     else this.#handOver(readable);
