@@ -1,5 +1,6 @@
 import { pipeline, Readable } from 'node:stream';
 import { ByteLengthQueuingStrategy, type ReadableStream } from 'node:stream/web';
+import { emptyList } from '../lists.js';
 import { asUtf8, charsetOf, isJson } from './charset.js';
 import { decoders } from './content-coding.js';
 import type { HeaderList } from './header-list.js';
@@ -58,7 +59,7 @@ export function decodedStream(source: Readable, encoding: string | undefined): R
 
 /** All of a stream; fails once it is longer than `maxBytes`. */
 export async function collect(stream: Readable, maxBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
+  const chunks: Buffer[] = emptyList();
   let length = 0;
   for await (const chunk of stream) {
     const bytes = typeof chunk === 'string' ? Buffer.from(chunk) : (chunk as Buffer);

@@ -245,7 +245,7 @@ export class Exchange {
 
   /** Registers a wrapper round every single try: inside all those of `around()`, wherever its piece stands. */
   aroundEach(wrapper: Around): void {
-    this.#wrappers ??= [];
+    this.#wrappers ??= emptyList();
     if (this.#wrappers.includes(wrapper)) return;
     this.#wrappers.push(wrapper);
     this.#innermost += 1;
@@ -262,7 +262,7 @@ export class Exchange {
    * and each once: what fails after it is for those before.
    */
   onFailure(fallback: FailureHandler): void {
-    this.#fallbacks ??= [];
+    this.#fallbacks ??= emptyList();
     this.#fallbacks.push(fallback);
   }
 
@@ -313,7 +313,7 @@ export class Exchange {
   onOutcome(listener: (exchange: SettledExchange) => void): void {
     this.watch();
     if (this.outcome !== undefined) return notify(listener, this as SettledExchange);
-    this.#listeners ??= [];
+    this.#listeners ??= emptyList();
     this.#listeners.push(listener);
   }
 

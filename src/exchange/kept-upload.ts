@@ -1,10 +1,12 @@
+import { emptyList } from '../lists.js';
+
 /**
  * What has been read of an upload, kept while it is short enough, so that it can be sent again from
  * its beginning. Nothing waits for it: the body streams past as it comes.
  */
 export class KeptUpload {
   readonly #maxBytes: number;
-  #chunks: Buffer[] | undefined = [];
+  #chunks: Buffer[] | undefined = emptyList();
   #length = 0;
   /** Whether the client has sent all of it. */
   ended = false;

@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { type Duplex, pipeline, Readable } from 'node:stream';
 import type { TransformStream } from 'node:stream/web';
+import { emptyList } from '../lists.js';
 import { inspect, known } from '../options.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { Attempt } from './attempt.js';
@@ -201,7 +202,7 @@ export class UpstreamResponse {
    * @internal
    */
   onDiscard(listener: () => void): void {
-    this.#whenDiscarded ??= [];
+    this.#whenDiscarded ??= emptyList();
     this.#whenDiscarded.push(listener);
   }
 

@@ -1,5 +1,6 @@
 import type { Dispatcher } from 'undici';
 import type { InFlight } from '../exchange/exchange.js';
+import { emptyList } from '../lists.js';
 import type { SendOptions } from './carrier.js';
 import type { Connections } from './connections.js';
 import { rawFields, responseHead } from './response-head.js';
@@ -35,7 +36,7 @@ export class Subrequest implements Dispatcher.DispatchHandler, InFlight {
   #again = false;
   #status = 0;
   #lines: readonly string[] = [];
-  #chunks: Buffer[] = [];
+  #chunks: Buffer[] = emptyList();
   #length = 0;
   #over = false;
 
