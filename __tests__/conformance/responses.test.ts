@@ -35,6 +35,22 @@ describe.each(frameworks)('a response through %s', (framework) => {
     }
   });
 
+  it('may have blanks behind the values of its fields', async () => {
+    const bodies = [
+      response(['HTTP/1.1 200 OK', 'Content-Length: 5 ', 'X-A: a b\t '], 'hello'),
+      response(
+        ['HTTP/1.1 200 OK', 'Transfer-Encoding: chunked ', 'X-A: a b  '],
+        '5\r\nhello\r\n0\r\n\r\n',
+      ),
+    ];
+    for (const bytes of bodies) {
+      const { port } = await gateway(framework, proxyPass((await rawUpstream(bytes)).url));
+      const answer = await rawRequest(port, GET);
+      expect(answer.body).toBe('hello');
+      expect(all(answer, 'x-a')).toEqual(['a b']);
+    }
+  });
+
   it('tells its fields to whoever looks when it is sent', async () => {
     const upstream = await rawUpstream(
       response([

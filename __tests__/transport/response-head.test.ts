@@ -58,6 +58,23 @@ describe('responseHead', () => {
     expect({ lines, length }).toEqual({ lines: ['Content-Length', '5'], length: 5 });
   });
 
+  it('leaves out the blanks behind a value, which are no part of it', () => {
+    const lines = [
+      'Content-Length: 5 ',
+      'Connection: X-Hop \t',
+      'X-Hop: 1',
+      'X-A:  ',
+      'X-B: b \t c\t',
+    ];
+    expect(head(lines)).toMatchObject({
+      lines: ['Content-Length', '5', 'X-A', '', 'X-B', 'b \t c'],
+      length: 5,
+    });
+    expect(head(['Transfer-Encoding: chunked '])).toMatchObject({ chunked: true });
+    // To undici's parser, this is no chunked body.
+    expect(head(['Transfer-Encoding: chunked\t'])).toBe('unknown transfer coding');
+  });
+
   it('says how the body is delimited', () => {
     expect(head(['Transfer-Encoding: Chunked'])).toMatchObject({
       chunked: true,

@@ -36,6 +36,7 @@ export function rawFields(raw: unknown): RawFields {
 }
 
 const DIGITS = /^\d+$/;
+const BLANK = { space: 0x20, tab: 0x09 } as const;
 
 /** What the lines of a field say together; empty where there is none. */
 export function rawValue(raw: RawFields, lower: string): string {
@@ -66,7 +67,7 @@ export function responseHead(
     if (flags & HOP_BY_HOP) {
       if (lower === 'transfer-encoding') {
         // Anything but one plain "chunked" is read differently by different servers (CWE-444).
-        if (chunked || value.toLowerCase() !== 'chunked') return 'unknown transfer coding';
+        if (chunked || !isChunked(raw[i + 1] as RawValue)) return 'unknown transfer coding';
         chunked = true;
       } else if (lower === 'connection') {
         connection = connection === undefined ? value : `${connection},${value}`;
@@ -148,5 +149,19 @@ function latin1(bytes: Buffer | string): string {
 }
 
 function fieldValue(value: RawValue): string {
-  return Array.isArray(value) ? value.map(latin1).join(', ') : latin1(value as Buffer | string);
+  if (Array.isArray(value)) return value.map(latin1).join(', ');
+  const one = value as Buffer | string;
+  return typeof one === 'string' ? one : one.toString('latin1', 0, endOf(one));
+}
+
+/** Where a value ends: RFC 9110, 5.5 takes no blanks behind it for a part of it, and undici leaves them there. */
+function endOf(bytes: Buffer): number {
+  let end = bytes.length;
+  while (end > 0 && (bytes[end - 1] === BLANK.space || bytes[end - 1] === BLANK.tab)) end--;
+  return end;
+}
+
+/** With a tab behind it, undici's parser takes it for another coding. */
+function isChunked(value: RawValue): boolean {
+  return fieldValue(value).toLowerCase() === 'chunked' && !value.toString().includes('\t');
 }
