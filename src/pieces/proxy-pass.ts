@@ -7,6 +7,7 @@ import { alreadyAnswered, deliver, editThen, fail } from '../transport/deliver.j
 import { countForwards } from '../transport/max-forwards.js';
 import { probe } from '../transport/probe.js';
 import { guardRequest } from '../transport/request-guard.js';
+import { makeRoom } from '../transport/room-for-fields.js';
 import { warnOfRuntime } from '../transport/runtime.js';
 import { send } from '../transport/send.js';
 import {
@@ -81,6 +82,7 @@ export function proxyPass(first?: Target | ProxyPassOptions, second?: ProxyPassO
   };
   const handler: Handler = function proxyPassMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
+    makeRoom(req);
     exchange.watch();
     if (alreadyAnswered(exchange, settings.bodyTimeoutMs, next)) return;
     discardHeld(exchange);

@@ -1,6 +1,7 @@
 import { type OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import { ALIASED, fieldInfo, HOP_BY_HOP, OWNED, PSEUDO } from '../exchange/fields.js';
 import { HeaderList } from '../exchange/header-list.js';
+import { growsSlowly } from './room-for-fields.js';
 
 /** Fields that Node has to know of, or writes itself, and names with odd characters. */
 const PARTICULAR = HOP_BY_HOP | OWNED | PSEUDO | ALIASED;
@@ -18,8 +19,8 @@ const { writeHead, setHeader } = node;
 /**
  * Writes a head without having Node take each line in, look it up and give it out again: Node writes its own part, and
  * the lines are put into that text as they are, behind what middleware has set. This is for the usual case. Where
- * methods of the answer are somebody else's, or a line is particular or of a name that has been set, nothing is done,
- * and `false` returned.
+ * methods of the answer are somebody else's, or fields of its own would cost more than that saves, or a line is particular or of
+ * a name that has been set, nothing is done, and `false` returned.
  */
 export function writePlainHead(
   res: ServerResponse,
@@ -27,7 +28,7 @@ export function writePlainHead(
   reason: string,
   lines: readonly string[],
 ): boolean {
-  if (res.writeHead !== writeHead || res.setHeader !== setHeader) return false;
+  if (res.writeHead !== writeHead || res.setHeader !== setHeader || growsSlowly(res)) return false;
   const names = res.getHeaderNames();
   if (!names.every(isOneLine, res)) return false;
   const block = textOf(lines, names);

@@ -1,0 +1,74 @@
+import { IncomingMessage, ServerResponse } from 'node:http';
+import { Server } from 'node:net';
+import { EXCHANGE } from '../exchange/carrier.js';
+
+/**
+ * Whether V8 makes a hidden class for each single object that gets a field after its prototype was changed. Up to
+ * Node 22 it does, and all that reads the object afterwards is slow: see decision 95.
+ */
+const GROWS_SLOWLY = Number.parseInt(process.versions.node, 10) < 24;
+
+/** What Express, its router and `rateLimiter()` put on a request after Express has changed its prototype. */
+const OF_REQUESTS: readonly unknown[] = [
+  'next',
+  'baseUrl',
+  'originalUrl',
+  'params',
+  'route',
+  '_parsedUrl',
+  'rateLimit',
+];
+/** The router's as well: a symbol, of which each copy of it has another one. */
+const MATCHED_ROUTE = 'router.tracing.matchedRoute';
+/** What Express and the pieces put on an answer. */
+const OF_ANSWERS: readonly PropertyKey[] = ['locals', EXCHANGE];
+
+type Message = IncomingMessage | ServerResponse;
+
+/** Servers whose requests and answers have room. */
+const roomy = new WeakSet<Server>();
+
+/** Whether one more field on this answer would make all slow that reads it. */
+export function growsSlowly(res: ServerResponse): boolean {
+  return GROWS_SLOWLY && Object.getPrototypeOf(res) !== ServerResponse.prototype;
+}
+
+/**
+ * Where a request has been through Express: has its server give the next ones, and their answers, the fields that this
+ * one has got there, before Express sees them.
+ */
+export function makeRoom(req: IncomingMessage): void {
+  if (!GROWS_SLOWLY || Object.getPrototypeOf(req) === IncomingMessage.prototype) return;
+  const { server } = req.socket as { server?: unknown };
+  if (!(server instanceof Server) || roomy.has(server)) return;
+  roomy.add(server);
+  const ofRequests = Reflect.ownKeys(req).filter(isOfExpress);
+  server.prependListener('request', (coming: IncomingMessage, res: ServerResponse) => {
+    // Those of HTTP/2 are made in another way.
+    if (!(coming instanceof IncomingMessage)) return;
+    declare(coming, ofRequests);
+    declare(res, OF_ANSWERS);
+    // Until these are set, they come from the prototype.
+    own(coming, '_eventsCount');
+    own(res, 'statusCode');
+    own(res, 'statusMessage');
+  });
+}
+
+function isOfExpress(key: string | symbol): boolean {
+  return (
+    OF_REQUESTS.includes(key) || (typeof key === 'symbol' && key.description === MATCHED_ROUTE)
+  );
+}
+
+/** What somebody has put there already stays. */
+function declare(message: Message, keys: readonly PropertyKey[]): void {
+  const fields = message as unknown as Record<PropertyKey, unknown>;
+  for (const key of keys) if (!(key in fields)) fields[key] = undefined;
+}
+
+function own(message: Message, key: string): void {
+  const fields = message as unknown as Record<string, unknown>;
+  const inherited = fields[key];
+  if (!Object.hasOwn(fields, key)) fields[key] = inherited;
+}
