@@ -39,12 +39,13 @@ export function growsSlowly(res: ServerResponse): boolean {
  */
 export function makeRoom(req: IncomingMessage): void {
   if (!GROWS_SLOWLY || Object.getPrototypeOf(req) === IncomingMessage.prototype) return;
+  // Those of HTTP/2 are made in another way.
+  if (!(req instanceof IncomingMessage)) return;
   const { server } = req.socket as { server?: unknown };
   if (!(server instanceof Server) || roomy.has(server)) return;
   roomy.add(server);
   const ofRequests = Reflect.ownKeys(req).filter(isOfExpress);
   server.prependListener('request', (coming: IncomingMessage, res: ServerResponse) => {
-    // Those of HTTP/2 are made in another way.
     if (!(coming instanceof IncomingMessage)) return;
     declare(coming, ofRequests);
     declare(res, OF_ANSWERS);
