@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { describe, expect, it } from '@jest/globals';
 import express from 'express';
-import { proxyPass, rateLimiter } from 'headrace';
+import { forwardProxy, proxyPass, rateLimiter } from 'headrace';
 import { rawRequest } from '../helpers/client.js';
 import {
   appOf,
@@ -69,6 +69,15 @@ describe.each(['connect', 'node:http'] as const)('the server of %s', (framework)
 });
 
 describe('room for fields', () => {
+  it('is made for forwardProxy() as well', async () => {
+    const app = appOf('express 5', forwardProxy());
+    const server = createServer(app);
+    const port = await listen(server);
+    const refused = await rawRequest(port, GET.replace(' / ', ' http://127.0.0.1:1/ '));
+    expect(refused.status).toBe(403);
+    expect(server.listenerCount('request')).toBe(GROWS_SLOWLY ? 2 : 1);
+  });
+
   it('takes nothing away that a listener has put there before', async () => {
     const seen: unknown[] = [];
     const note: Middleware = (req, res, next) => {

@@ -21,6 +21,7 @@ import {
   type RequestedTarget,
   requestedTarget,
 } from '../transport/requested-target.js';
+import { makeRoom } from '../transport/room-for-fields.js';
 import { warnOfRuntime } from '../transport/runtime.js';
 import { send } from '../transport/send.js';
 import { type TransportSettings, transportSettings } from '../transport/settings.js';
@@ -142,6 +143,7 @@ export function forwardProxy(options: ForwardProxyOptions = {}): ForwardProxy {
   const handler: Handler = function forwardProxyMiddleware(req, res, next) {
     if (next !== undefined && !isForProxy(req)) return next();
     const exchange = exchangeOf(req, res);
+    makeRoom(req, res);
     exchange.watch();
     if (alreadyAnswered(exchange, settings.bodyTimeoutMs, next)) return;
     const done = req.method === 'CONNECT' ? deliverConnect : deliver;

@@ -82,7 +82,7 @@ export function proxyPass(first?: Target | ProxyPassOptions, second?: ProxyPassO
   };
   const handler: Handler = function proxyPassMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
-    makeRoom(req);
+    makeRoom(req, res);
     exchange.watch();
     if (alreadyAnswered(exchange, settings.bodyTimeoutMs, next)) return;
     discardHeld(exchange);

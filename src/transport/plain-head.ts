@@ -19,8 +19,8 @@ const { writeHead, setHeader } = node;
 /**
  * Writes a head without having Node take each line in, look it up and give it out again: Node writes its own part, and
  * the lines are put into that text as they are, behind what middleware has set. This is for the usual case. Where
- * methods of the answer are somebody else's, or fields of its own would cost more than that saves, or a line is particular or of
- * a name that has been set, nothing is done, and `false` returned.
+ * methods of the answer are somebody else's, or fields more would cost what that saves, or a line is particular or of a
+ * name that has been set, nothing is done, and `false` returned.
  */
 export function writePlainHead(
   res: ServerResponse,

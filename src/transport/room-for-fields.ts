@@ -21,9 +21,7 @@ const OF_REQUESTS: readonly unknown[] = [
 /** The router's as well: a symbol, of which each copy of it has another one. */
 const MATCHED_ROUTE = 'router.tracing.matchedRoute';
 /** What Express and the pieces put on an answer. */
-const OF_ANSWERS: readonly PropertyKey[] = ['locals', EXCHANGE];
-
-type Message = IncomingMessage | ServerResponse;
+const OF_ANSWERS: readonly unknown[] = ['locals', EXCHANGE];
 
 /** Servers whose requests and answers have room. */
 const roomy = new WeakSet<Server>();
@@ -37,39 +35,37 @@ export function growsSlowly(res: ServerResponse): boolean {
  * Where a request has been through Express: has its server give the next ones, and their answers, the fields that this
  * one has got there, before Express sees them.
  */
-export function makeRoom(req: IncomingMessage): void {
+export function makeRoom(req: IncomingMessage, res: ServerResponse): void {
   if (!GROWS_SLOWLY || Object.getPrototypeOf(req) === IncomingMessage.prototype) return;
   // Those of HTTP/2 are made in another way.
   if (!(req instanceof IncomingMessage)) return;
   const { server } = req.socket as { server?: unknown };
   if (!(server instanceof Server) || roomy.has(server)) return;
   roomy.add(server);
-  const ofRequests = Reflect.ownKeys(req).filter(isOfExpress);
-  server.prependListener('request', (coming: IncomingMessage, res: ServerResponse) => {
+  // The first ones of each list come from Node's prototype until they are set.
+  const ofRequests = ['_eventsCount', ...Reflect.ownKeys(req).filter(isOfRequests)];
+  const ofAnswers = ['statusCode', 'statusMessage', ...Reflect.ownKeys(res).filter(isOfAnswers)];
+  server.prependListener('request', (coming: IncomingMessage, answer: ServerResponse) => {
     if (!(coming instanceof IncomingMessage)) return;
-    declare(coming, ofRequests);
-    declare(res, OF_ANSWERS);
-    // Until these are set, they come from the prototype.
-    own(coming, '_eventsCount');
-    own(res, 'statusCode');
-    own(res, 'statusMessage');
+    own(coming, ofRequests);
+    own(answer, ofAnswers);
   });
 }
 
-function isOfExpress(key: string | symbol): boolean {
-  return (
-    OF_REQUESTS.includes(key) || (typeof key === 'symbol' && key.description === MATCHED_ROUTE)
-  );
+function isOfRequests(key: string | symbol): boolean {
+  const isSymbol = typeof key === 'symbol';
+  return isSymbol ? key.description === MATCHED_ROUTE : OF_REQUESTS.includes(key);
 }
 
-/** What somebody has put there already stays. */
-function declare(message: Message, keys: readonly PropertyKey[]): void {
-  const fields = message as unknown as Record<PropertyKey, unknown>;
-  for (const key of keys) if (!(key in fields)) fields[key] = undefined;
+function isOfAnswers(key: string | symbol): boolean {
+  return OF_ANSWERS.includes(key);
 }
 
-function own(message: Message, key: string): void {
-  const fields = message as unknown as Record<string, unknown>;
-  const inherited = fields[key];
-  if (!Object.hasOwn(fields, key)) fields[key] = inherited;
+/** Makes fields a message's own, with the values that they have. */
+function own(message: IncomingMessage | ServerResponse, keys: readonly PropertyKey[]): void {
+  const fields = message as typeof message & Record<PropertyKey, unknown>;
+  for (const key of keys) {
+    const value = fields[key];
+    if (!Object.hasOwn(fields, key)) fields[key] = value;
+  }
 }
