@@ -37,6 +37,16 @@ describe('HeaderList', () => {
     expect(HeaderList.from({ a: '1' }).set('A', []).has('a')).toBe(false);
   });
 
+  it('says how a field is set to what assigns one, as to the header of node:http', () => {
+    const list = HeaderList.from({ a: '1' });
+    const assign = () => Object.assign(list, { 'x-proxy': 'magical' });
+    expect(assign).toThrow(
+      new TypeError('headers["x-proxy"] = … sets no field, use headers.set("x-proxy", …)'),
+    );
+    expect(list).not.toHaveProperty('x-proxy');
+    expect([...list]).toEqual([['a', '1']]);
+  });
+
   it('writes numbers as text', () => {
     expect(new HeaderList().set('Age', 0).get('age')).toBe('0');
     expect(new HeaderList().append('Age', 7).get('age')).toBe('7');

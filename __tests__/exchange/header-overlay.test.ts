@@ -35,6 +35,14 @@ describe('HeaderOverlay', () => {
     ]);
   });
 
+  it('says how a field is set to what assigns one, as to req.headers', async () => {
+    const { overlay } = await overlaid('X-A: client');
+    expect(() => Object.assign(overlay, { 'x-user': 'ada' })).toThrow(
+      new TypeError('headers["x-user"] = … sets no field, use headers.set("x-user", …)'),
+    );
+    expect(overlay.toJSON()).toEqual({ 'x-a': 'client' });
+  });
+
   it('never changes req.headers', async () => {
     const { overlay, headers } = await overlaid('X-A: client', 'Connection: X-A', 'TE: gzip');
     const before = structuredClone(headers);

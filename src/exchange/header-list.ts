@@ -1,4 +1,5 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
+import { setByMethod } from './set-by-method.js';
 
 /**
  * The header of a response: an ordered list of lines. Names match in any case and keep their
@@ -132,6 +133,8 @@ export class HeaderList implements Iterable<[name: string, value: string]> {
     return true;
   }
 }
+
+setByMethod(HeaderList);
 
 /** What a {@link HeaderList} can be made from. */
 export type HeadersInit =

@@ -13,6 +13,7 @@ import {
   PLAIN,
   PSEUDO,
 } from './fields.js';
+import { setByMethod } from './set-by-method.js';
 
 /** What one overlay edit holds: the value to send, or `null` when the field is to go. */
 type Edit = string | readonly string[] | null;
@@ -251,6 +252,8 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
     }
   }
 }
+
+setByMethod(HeaderOverlay);
 
 function joined(edit: Edit): string | undefined {
   if (edit === null) return undefined;
