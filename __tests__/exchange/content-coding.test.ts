@@ -57,9 +57,52 @@ describe.each(CODINGS)('%s', (name, encode) => {
     await expect(streamed(cut, name)).rejects.toThrow();
   });
 
+  it('ends where it says, whatever is behind it', async () => {
+    // Zstandard has no end: what is behind a frame is one more.
+    if (name === 'zstd') return;
+    const padded = Buffer.concat([encode(plain), Buffer.alloc(8)]);
+    expect(await decode(padded, name, NO_LIMIT)).toEqual(plain);
+    for (const size of [7, padded.length - 8, padded.length]) {
+      expect(await streamed(padded, name, size)).toEqual(plain);
+    }
+  });
+
   it('costs no more than the limit, to the byte', async () => {
     expect(await decode(encode(plain), name, plain.length)).toEqual(plain);
     await expect(decode(encode(plain), name, plain.length - 1)).rejects.toThrow();
+  });
+});
+
+(zstd ? describe : describe.skip)('frames of zstd behind each other', () => {
+  const frames = (...texts: string[]): Buffer =>
+    Buffer.concat(texts.map((text) => (zstd as NonNullable<typeof zstd>)(Buffer.from(text))));
+
+  it('are all decoded, wherever a chunk ends', async () => {
+    const body = frames('one, ', 'two, ', '', 'three');
+    expect(String(await decode(body, 'zstd', NO_LIMIT))).toBe('one, two, three');
+    for (let size = 1; size <= body.length; size++) {
+      expect(String(await streamed(body, 'zstd', size))).toBe('one, two, three');
+    }
+  });
+
+  it('fail where one is none', async () => {
+    const broken = Buffer.concat([frames('one, ', 'two'), Buffer.from('three')]);
+    await expect(decode(broken, 'zstd', NO_LIMIT)).rejects.toThrow();
+    await expect(streamed(broken, 'zstd', broken.length)).rejects.toThrow();
+  });
+
+  it('come to no more than the limit together', async () => {
+    const body = frames('one, ', 'two');
+    expect(String(await decode(body, 'zstd', 8))).toBe('one, two');
+    await expect(decode(body, 'zstd', 7)).rejects.toThrow();
+  });
+
+  // From Node 26 on, it decodes them at one go.
+  const isCounted = Number.parseInt(process.versions.node, 10) < 26;
+  (isCounted ? it : it.skip)('are so many at most', async () => {
+    const empty = frames('');
+    const many = Buffer.concat(Array<Buffer>(10_001).fill(empty));
+    await expect(decode(many, 'zstd', NO_LIMIT)).rejects.toThrow('more than 10000 frames');
   });
 });
 

@@ -1,9 +1,13 @@
 import { type Duplex, Transform, type TransformCallback } from 'node:stream';
 import { promisify } from 'node:util';
 import * as zlib from 'node:zlib';
+import { emptyList } from '../lists.js';
 
 /** More layers of coding than this are an attack, not a body. */
 const MAX_LAYERS = 5;
+/** Each costs as much as a short body. */
+const MAX_FRAMES = 10_000;
+const NOTHING = Buffer.alloc(0);
 
 type Decode = (body: Buffer, options: zlib.ZlibOptions) => Promise<Buffer>;
 
@@ -11,18 +15,29 @@ interface Coding {
   /** Decodes a whole body, and fails once the result is longer than `maxOutputLength`. */
   readonly decode: Decode;
   /** Makes a stream that decodes a body that begins with these bytes. */
-  readonly stream: (first: Buffer) => Duplex;
+  readonly stream: (first: Buffer) => CodingStream;
+  /** Whether a body may be several of its kind, one behind the other, of which a stream decodes but one. */
+  readonly isRepeatable?: boolean;
 }
+
+/** `bytesWritten` is what it has taken of what it was given. */
+type CodingStream = Duplex & { readonly bytesWritten: number };
 
 /** Zstandard came with Node 22.15; older ones do without it. */
 const zstd = zlib as typeof zlib & {
   zstdDecompress?: (
     body: Buffer,
-    options: object,
-    done: (error: Error | null, body: Buffer) => void,
+    options: zlib.ZlibOptions,
+    done: (error: Error | null, decoded: Frame) => void,
   ) => void;
-  createZstdDecompress?: () => Duplex;
+  createZstdDecompress?: () => CodingStream;
 };
+
+/** One frame of a body, with what has decoded it. */
+interface Frame {
+  readonly buffer: Buffer;
+  readonly engine: { readonly bytesWritten: number };
+}
 
 const gzip: Coding = {
   decode: promisify(zlib.gunzip) as Decode,
@@ -43,9 +58,34 @@ const codings: Readonly<Record<string, Coding | undefined>> = {
   },
   zstd:
     zstd.zstdDecompress && zstd.createZstdDecompress
-      ? { decode: promisify(zstd.zstdDecompress) as Decode, stream: zstd.createZstdDecompress }
+      ? {
+          decode: frameByFrame(promisify(zstd.zstdDecompress)),
+          stream: zstd.createZstdDecompress,
+          isRepeatable: true,
+        }
       : undefined,
 };
+
+/** RFC 8878, 3: a body is one frame or more. Up to Node 24, only the first is decoded. */
+function frameByFrame(
+  decodeFrame: (body: Buffer, options: zlib.ZlibOptions) => Promise<Frame>,
+): Decode {
+  return async function decodeFrames(body, { maxOutputLength = 0 }) {
+    const frames: Buffer[] = emptyList();
+    let room = maxOutputLength;
+    for (let at = 0; at < body.length; ) {
+      const options = { maxOutputLength: Math.max(room, 1), info: true };
+      const { buffer, engine } = await decodeFrame(body.subarray(at), options);
+      room -= buffer.length;
+      if (room < 0) throw new RangeError(`The body is longer than ${maxOutputLength} bytes`);
+      if (frames.push(buffer) > MAX_FRAMES) {
+        throw new Error(`The body has more than ${MAX_FRAMES} frames of zstd`);
+      }
+      at += engine.bytesWritten;
+    }
+    return frames.length === 1 ? (frames[0] as Buffer) : Buffer.concat(frames);
+  };
+}
 
 /**
  * Undoes the codings that a `Content-Encoding` value names, last applied first.
@@ -100,11 +140,17 @@ function isWrapped(body: Buffer): boolean {
 
 /**
  * Decodes with a stream that is made at the first byte: what kind of `deflate` it is shows there, and
- * an empty body is not coded at all, whatever its head says.
+ * an empty body is not coded at all, whatever its head says. What stands behind the end of the coded data is no part of it.
  */
 class Decoder extends Transform {
   readonly #coding: Coding;
-  #stream: Duplex | undefined = undefined;
+  #stream: CodingStream | undefined = undefined;
+  /** What the stream has been given so far, and the last of it. */
+  #given = 0;
+  #last: Buffer = NOTHING;
+  #isOver = false;
+  /** To be called when the stream has taken what it was given, or all that it wants. */
+  #done: TransformCallback | undefined = undefined;
 
   constructor(coding: Coding) {
     super();
@@ -112,14 +158,15 @@ class Decoder extends Transform {
   }
 
   override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
-    if (chunk.length === 0) return done();
-    this.#stream ??= this.#open(chunk);
-    this.#stream.write(chunk, done);
+    if (chunk.length === 0 || this.#isOver) return done();
+    this.#done = done;
+    this.#decode(chunk);
   }
 
   override _flush(done: TransformCallback): void {
-    if (this.#stream === undefined) return done();
-    this.#stream.once('end', done).end();
+    if (this.#stream === undefined || this.#isOver) return done();
+    this.#done = done;
+    this.#stream.end();
   }
 
   override _read(size: number): void {
@@ -132,12 +179,42 @@ class Decoder extends Transform {
     super._destroy(error, done);
   }
 
-  #open(first: Buffer): Duplex {
+  #decode(chunk: Buffer): void {
+    const stream = this.#stream ?? this.#open(chunk);
+    this.#stream = stream;
+    this.#given += chunk.length;
+    this.#last = chunk;
+    // An error has its event. A stream that has come to its end need not say that it has taken the rest.
+    stream.write(chunk, (error) => {
+      if (!error && stream === this.#stream) this.#goOn();
+    });
+  }
+
+  #open(first: Buffer): CodingStream {
     const stream = this.#coding.stream(first);
+    this.#given = 0;
     stream.on('data', (chunk) => {
       if (!this.push(chunk)) stream.pause();
     });
+    stream.on('end', () => this.#ended(stream.bytesWritten));
     stream.on('error', (error) => this.destroy(error));
     return stream;
+  }
+
+  #ended(taken: number): void {
+    const rest = this.#last.subarray(this.#last.length - (this.#given - taken));
+    if (rest.length > 0 && this.#coding.isRepeatable) {
+      this.#stream = undefined;
+      this.#decode(rest);
+    } else {
+      this.#isOver = true;
+      this.#goOn();
+    }
+  }
+
+  #goOn(): void {
+    const done = this.#done;
+    this.#done = undefined;
+    done?.();
   }
 }
