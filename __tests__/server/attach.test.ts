@@ -5,7 +5,7 @@ import { type AttachOptions, attach, proxyPass } from 'headrace';
 import { parseResponses, rawClient, rawRequest } from '../helpers/client.js';
 import { seeded } from '../helpers/exchanges.js';
 import { appOf, listen, serve } from '../helpers/servers.js';
-import { eventually } from '../helpers/settled.js';
+import { eventually, settled } from '../helpers/settled.js';
 import { attachedTo, chatUpstream, tunnelClient } from '../helpers/tunnels.js';
 
 const CONTINUE = 'HTTP/1.1 100 Continue\r\n\r\n';
@@ -45,6 +45,39 @@ describe('attach', () => {
     const client = await rawClient(port, expecting('Expect: 100-continue'));
     const text = await client.until((text) => text.endsWith('Forbidden'));
     expect(text).toMatch(/^HTTP\/1\.1 403 Forbidden\r\n/);
+  });
+
+  it('sends the 100 of a pipelined request in its turn, and none into its answer', async () => {
+    const finish: (() => void)[] = [];
+    const { port } = await attached((req, res) => {
+      if (req.url === '/slow') {
+        finish.push(() => res.end('slow'));
+        return;
+      }
+      let body = '';
+      req.on('data', (chunk) => {
+        body += chunk;
+      });
+      // Bytes make Node put the head before whatever waits for its turn.
+      req.on('end', () => res.end(Buffer.from(body.repeat(3))));
+    });
+    const slow = 'GET /slow HTTP/1.1\r\nHost: a\r\n\r\n';
+    for (const late of [false, true]) {
+      const client = await rawClient(port, slow + expecting('Expect: 100-continue'));
+      if (!late) client.write('hello');
+      await eventually('the first', () => finish.length === 1);
+      await settled(() => client.received().length);
+      finish.pop()?.();
+      await client.until((text) => text.includes('slow'));
+      if (late) {
+        await client.until((text) => text.endsWith(CONTINUE));
+        client.write('hello');
+      }
+      const text = await client.until((text) => text.endsWith('hellohellohello'));
+      const [, answer] = parseResponses(text);
+      expect(answer).toMatchObject({ status: 200, body: 'hellohellohello' });
+      client.socket.destroy();
+    }
   });
 
   it.each([

@@ -46,6 +46,16 @@ describe.each(frameworks)('an upgrade under %s', (framework) => {
     expect(upstream.received()).toMatch(/\r\n\r\nfirstsecond$/);
   });
 
+  it('keeps the bytes of the fields of its answer', async () => {
+    const upstream = await rawUpstream((_request, socket) => {
+      socket.write(switching('chat', 'X-Name: caf\xe9'), 'latin1');
+      return undefined;
+    });
+    const { port } = await tunnelGateway(framework, proxyPass(upstream.url));
+    const client = await tunnelClient(port);
+    expect(client.received()).toMatch(/^X-Name: caf\xe9\r$/im);
+  });
+
   it('that middleware refuses gets a plain answer, whatever the client has sent behind it', async () => {
     const refuse: Handler = (_req, res) => {
       res.statusCode = 401;

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { isHttp2 } from '../exchange/answers.js';
 import { distrustConnection } from '../exchange/distrust.js';
 
@@ -24,9 +25,22 @@ export function continueOnRead(req: IncomingMessage, res: ServerResponse): void 
     // After a final answer, the read only drains what the client sends regardless.
     if (!res.headersSent) {
       if (isDrain(req)) return endUnread(req, res);
-      res.writeContinue();
+      sendContinue(res);
     }
     req._read(size);
+  };
+}
+
+/**
+ * While an earlier answer of the pipeline is being written, Node would keep the 100 and put the head of this one before
+ * it. The turn of this answer may come with its head, and then it is too late for a 100.
+ */
+function sendContinue(res: ServerResponse): void {
+  if (isHttp2(res) || res.socket !== null) return res.writeContinue();
+  const { assignSocket } = res;
+  res.assignSocket = function assignInTurn(socket: Socket): void {
+    assignSocket.call(res, socket);
+    if (!res.headersSent) res.writeContinue();
   };
 }
 

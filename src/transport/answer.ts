@@ -15,6 +15,7 @@ import type { Upstream } from '../upstreams/upstream.js';
 import { breakOff } from './break-off.js';
 import { checkedStream } from './checked-stream.js';
 import { Departures } from './departures.js';
+import { flushHead } from './flush-head.js';
 import { http2Lines, isSingleLine, removeLines } from './http2-lines.js';
 import { lingerOnUpload } from './linger.js';
 import { writePlainHead } from './plain-head.js';
@@ -61,6 +62,9 @@ export function sendAnswer(exchange: Exchange, response: UpstreamResponse): void
   }
 }
 
+/** As it is before anybody wraps it. */
+const { end } = ServerResponse.prototype;
+
 const departures = new Departures(leave);
 /** What has been ended and waits for its client. */
 export const unsent = new Unsent();
@@ -82,14 +86,14 @@ function sendNothing(exchange: Exchange): void {
   lingerOnUpload(exchange.req, exchange.res);
 }
 
-/** A small body leaves in one write with the head before it. */
+/** A small body leaves in one write with the head before it; what others have put in the way gets bytes. */
 function leave(exchange: Exchange, last?: Buffer, context?: AsyncResource): void {
   const { res } = exchange;
   // Meanwhile somebody else has ended it, or the client has left.
   if (res.writableEnded || isGone(res)) return;
   try {
     if (last === undefined) res.end();
-    else if (last.length > ONE_WRITE_BYTES) res.end(last);
+    else if (last.length > ONE_WRITE_BYTES || res.end !== end) res.end(last);
     else res.end(last.toString('latin1'), 'latin1');
     unsent.add(exchange, context);
   } catch (error) {
@@ -213,7 +217,7 @@ function forbidsLength(status: number): boolean {
 
 function sendStream(exchange: Exchange, stream: Readable): void {
   const { req, res } = exchange;
-  res.flushHeaders();
+  flushHead(res);
   stream.on('data', () => flushCompressed(res));
   stream.pipe(res);
   limitSlowReader(exchange);

@@ -10,9 +10,11 @@ const UNSENDABLE = /[^\t\x20-\x7e\x80-\xff]/;
 const LINES = Symbol('lines');
 
 /** An answer whose lines Node knows only as text. */
-type PlainAnswer = ServerResponse & { _header: string; [LINES]: string[] };
+type PlainAnswer = NodeAnswer & { _header: string; [LINES]: string[] };
+/** Our types of Node do not know all of its methods. */
+type NodeAnswer = ServerResponse & { getRawHeaderNames(): string[] };
 
-const node = ServerResponse.prototype;
+const node = ServerResponse.prototype as NodeAnswer;
 // As they are before anybody wraps them.
 const { writeHead, setHeader } = node;
 
@@ -52,6 +54,7 @@ export function writePlainHead(
   answer.getHeader = getHeader;
   answer.getHeaders = getHeaders;
   answer.getHeaderNames = getHeaderNames;
+  answer.getRawHeaderNames = getRawHeaderNames;
   answer.hasHeader = hasHeader;
   return true;
 }
@@ -111,6 +114,16 @@ function getHeaders(this: ServerResponse): OutgoingHttpHeaders {
 
 function getHeaderNames(this: ServerResponse): string[] {
   return Object.keys(getHeaders.call(this));
+}
+
+function getRawHeaderNames(this: ServerResponse): string[] {
+  const names = node.getRawHeaderNames.call(this);
+  const own = new Set(node.getHeaderNames.call(this));
+  for (const [name] of new HeaderList((this as PlainAnswer)[LINES])) {
+    if (!own.has(name.toLowerCase())) names.push(name);
+    own.add(name.toLowerCase());
+  }
+  return names;
 }
 
 function hasHeader(this: ServerResponse, name: string): boolean {

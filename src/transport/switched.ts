@@ -4,6 +4,7 @@ import { ResetError, UpgradeError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import { wasOffered } from '../exchange/upgrade-protocols.js';
 import type { UpstreamResponse, WriteHead } from '../exchange/upstream-response.js';
+import { flushHead } from './flush-head.js';
 import type { OutgoingRequest } from './request.js';
 import { type RawFields, rawValue } from './response-head.js';
 import { holdSocket, openTunnel } from './tunnel.js';
@@ -42,7 +43,7 @@ export class Switched {
     const res: ServerResponse = exchange.res;
     response.headers.set('Connection', 'Upgrade').set('Upgrade', this.#protocol);
     writeHead(res, response);
-    res.flushHeaders();
+    flushHead(res);
     this.#isTunnel = true;
     openTunnel(exchange, { socket, upstream, idleMs });
   }

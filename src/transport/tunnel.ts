@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { ResetError } from '../exchange/errors.js';
 import type { Exchange, InFlight } from '../exchange/exchange.js';
 import type { Upstream } from '../upstreams/upstream.js';
+import { flushHead } from './flush-head.js';
 import { giveBackRead } from './spent-memory.js';
 
 /** How long a side may keep the last bytes waiting when the other one has gone. */
@@ -59,7 +60,7 @@ export function writeConnected({ res }: Exchange): void {
   // RFC 9110, 9.3.6: no framing. Node leaves out of its own accord what has been removed once.
   for (const name of ['Connection', 'Content-Length', 'Transfer-Encoding']) res.removeHeader(name);
   res.writeHead(200, 'Connection established');
-  res.flushHeaders();
+  flushHead(res);
 }
 
 const TUNNEL = Symbol('tunnel');

@@ -9,6 +9,7 @@ import { emptyList } from '../lists.js';
 import { addTrailers, endFailed, flushCompressed, sendWhole, unsent } from './answer.js';
 import { breakOff } from './break-off.js';
 import type { Line } from './carrier.js';
+import { flushHead } from './flush-head.js';
 import { lingerOnUpload } from './linger.js';
 import { hasTurn } from './slow-reader.js';
 import { SpentMemory } from './spent-memory.js';
@@ -148,7 +149,7 @@ export class WireBody {
       return;
     }
     writeHead(res, response, length);
-    if (held.length === 0) res.flushHeaders();
+    if (held.length === 0) flushHead(res);
     if (this.#line !== undefined) {
       this.#spent = SpentMemory.of(res);
       this.#line.spent = this.#spent;
