@@ -430,6 +430,21 @@ describe('an upload that other middleware listens to', () => {
     expect(bodies).toEqual([...each, ...each]);
   });
 
+  it.each(taps)('and %s is sent as a whole, when it came in pieces before', async (_what, tap) => {
+    const upstream = await rawUpstream();
+    const whole: Middleware = (req, _res, next) => {
+      const wait = () => (req.readableLength === 6 ? next() : setTimeout(wait, 5));
+      wait();
+    };
+    const { port } = await gateway('express 5', whole, tapping(tap), proxyPass(upstream.url));
+    const client = await rawClient(port, upload('POST /', [], 'abcdef').slice(0, -3));
+    await delay(20);
+    client.write('def');
+    const [answer] = parseResponses(await client.until((text) => text.endsWith('ok')));
+    expect(answer?.status).toBe(200);
+    expect(onlyRequest(upstream).body).toBe('abcdef');
+  });
+
   it('is refused where some of it is read by others after all', async () => {
     const upstream = await rawUpstream();
     const reads: Middleware = (req, _res, next) => {

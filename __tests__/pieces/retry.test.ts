@@ -1,4 +1,5 @@
 import { createServer } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
 import express from 'express';
 import {
@@ -258,6 +259,28 @@ describe('request bodies', () => {
       expect(tries()).toEqual([503, 503, 200]);
     },
   );
+
+  it('go on where they were behind upstreams that refuse, though somebody else listens', async () => {
+    const tap: Middleware = (req, _res, next) => {
+      req.on('data', () => {});
+      next?.();
+    };
+    const busy = () => answering(503);
+    const upstreams = [{ url: await refusing() }, await busy(), await busy(), await rawUpstream()];
+    const good = upstreams[3] as RawUpstream;
+    const { port, tries, exchanges } = await retrying(upstreams, { retries: 3 }, [tap]);
+    const client = await rawClient(port, request('PUT /', ['Transfer-Encoding: chunked']));
+    for (let at = 0; at < text.length; at += 250) {
+      client.write(`fa\r\n${text.slice(at, at + 250)}\r\n`);
+      await delay(20);
+    }
+    client.write('0\r\n\r\n');
+    await client.until((received) => received.includes('200 OK'));
+    expect(onlyRequest(good).body).toBe(text);
+    expect(tries()).toEqual(['ERR_PROXY_CONNECT', 503, 503, 200]);
+    // None for each try: Node warns of more than ten.
+    expect(exchanges[0]?.req.listenerCount('error')).toBeLessThan(3);
+  });
 
   it('that middleware has parsed are written again, however long they are', async () => {
     const [bad, good] = [await lost(), await rawUpstream()];

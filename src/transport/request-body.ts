@@ -77,6 +77,8 @@ export class RequestBody extends Readable {
     this.#req.on('end', this.#onEnd);
     this.#req.on('error', this.#onLost);
     this.#req.on('close', this.#onLost);
+    // For errors that come when this body is over: one listener, however many bodies there are.
+    this.#req.off('error', ignore).on('error', ignore);
     if (this.#req.readableEnded) this.#end();
     else if (this.#req.destroyed) this.#lose();
   }
@@ -86,6 +88,7 @@ export class RequestBody extends Readable {
     this.#req.off('data', this.#onData);
     this.#req.off('newListener', this.#onListener);
     this.#req.off('end', this.#onEnd);
+    this.#req.off('error', this.#onLost);
     this.#req.off('close', this.#onLost);
     // What comes now is for the next try, or to be dropped: it must not be lost in between.
     if (!this.#exchange.dropsUpload) this.#req.pause();

@@ -17,6 +17,8 @@ export function wholeUpload(exchange: Exchange): Buffer | undefined {
   const length = shortLength(req);
   if (length === 0 || length !== req.readableLength || req.readableEncoding !== null)
     return undefined;
+  // While it flows, one read gives one packet of it.
+  if (req.readableFlowing) req.pause();
   exchange.unsentUpload = req.read() as Buffer;
   // Its end may still have to be heard, by those who wait for it.
   req.resume();

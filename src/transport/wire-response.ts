@@ -243,6 +243,9 @@ export class WireResponse
 
   #fail(error: ProxyError): void {
     this.#finish();
+    // undici leaves alone what it has not begun to send; where others listen, it is being read all the same.
+    const { body } = this.#try.request;
+    if (body instanceof Readable) body.destroy();
     this.#failure = error;
     this.attempt.error = error;
     // 408 is about the client, which has stood still: no failure of the upstream.
