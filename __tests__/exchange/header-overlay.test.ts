@@ -43,6 +43,21 @@ describe('HeaderOverlay', () => {
     expect(overlay.toJSON()).toEqual({ 'x-a': 'client' });
   });
 
+  it('joins cookies as Node does', async () => {
+    const { overlay } = await overlaid('Cookie: a=1', 'X-A: 1');
+    overlay.append('cookie', 'b=2').append('x-a', '2');
+    expect([overlay.get('cookie'), overlay.get('x-a')]).toEqual(['a=1; b=2', '1, 2']);
+    overlay.set('Cookie', ['c=3', 'd=4']);
+    expect([overlay.get('cookie'), overlay.toJSON().cookie]).toEqual(['c=3; d=4', 'c=3; d=4']);
+  });
+
+  it('takes no name of a prototype for a field', async () => {
+    const { overlay } = await overlaid('X-A: 1');
+    overlay.append('toString', 'ours');
+    expect([overlay.get('constructor'), overlay.has('valueOf')]).toEqual([undefined, false]);
+    expect(overlay.get('tostring')).toBe('ours');
+  });
+
   it('never changes req.headers', async () => {
     const { overlay, headers } = await overlaid('X-A: client', 'Connection: X-A', 'TE: gzip');
     const before = structuredClone(headers);

@@ -153,6 +153,9 @@ describe('forwardAuth', () => {
       'X-Forwarded-Method: X',
       'X-Forwarded-For: 6.6.6.6',
       'X-Original-URL: /x',
+      'X_Original_Url: /x',
+      'X.Rewrite.Url: /original',
+      'X_Auth_Request_Redirect: /original',
       'X-Real-IP: 6.6.6.6',
       'Forwarded: for=6.6.6.6',
     ];
@@ -173,6 +176,19 @@ describe('forwardAuth', () => {
       'x-forwarded-for': '6.6.6.6, 127.0.0.1',
       via: '1.1 headrace, 1.1 headrace-auth',
     });
+  });
+
+  it.each([
+    ['http://gw.example/admin?x=1', '/admin?x=1'],
+    ['http://gw.example?x', '/?x'],
+    ['/admin#/public', '/admin'],
+    ['/admin?x=1#y', '/admin?x=1'],
+  ])('tells the service of %s the path that is sent', async (target, path) => {
+    const auth = await service();
+    const { ask, upstream } = await guarded(auth.url);
+    expect((await ask(`GET ${target}`)).status).toBe(200);
+    expect(auth.seen[0]?.headers['x-forwarded-uri']).toBe(path);
+    expect(upstream.received()).toContain(`GET ${path} HTTP/1.1\r\n`);
   });
 
   it('shows it only the fields that are named', async () => {

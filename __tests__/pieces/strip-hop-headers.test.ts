@@ -34,9 +34,14 @@ describe('stripHopHeaders', () => {
   });
 
   it('keeps what it is told to', async () => {
-    const app = printing(stripHopHeaders({ keep: ['Proxy-Authorization'] }));
-    const { body } = await request(app).get('/').set('Proxy-Authorization', 'Basic eA==');
-    expect(body.headers).toHaveProperty('proxy-authorization', 'Basic eA==');
+    const seen: unknown[] = [];
+    const look: RequestHandler = (_req, res, next) => {
+      seen.push(res.locals.proxy.headers.get('Proxy-Authorization'));
+      next();
+    };
+    const app = printing(stripHopHeaders({ keep: ['Proxy-Authorization'] }), look);
+    await request(app).get('/').set('Proxy-Authorization', 'Basic eA==');
+    expect(seen).toEqual(['Basic eA==']);
   });
 
   it('takes out further fields as the client sent them; what the app sets passes', async () => {
@@ -53,6 +58,14 @@ describe('stripHopHeaders', () => {
       .set('X-Overlay', 'client');
     expect(body.headers).toMatchObject({ 'x-live': 'app', 'x-overlay': 'app' });
     expect(body.headers).not.toHaveProperty('x-client');
+  });
+
+  it('takes them out in spellings that CGI-style upstreams read as the same', async () => {
+    const { body } = await request(printing(stripHopHeaders({ also: ['X-User'] })))
+      .get('/')
+      .set({ X_User: 'root', 'X.User': 'root', X_Other: '1' });
+    expect(Object.keys(body.headers)).toEqual(expect.arrayContaining(['x_other']));
+    expect(JSON.stringify(body.headers)).not.toContain('root');
   });
 
   it('does the same to responses', async () => {

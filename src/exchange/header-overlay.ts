@@ -55,12 +55,12 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
   get(name: string): string | undefined {
     const lower = name.toLowerCase();
     const at = this.#find(lower);
-    if (at !== -1) return joined(this.#edits[at + 2] as Edit);
+    if (at !== -1) return joined(lower, this.#edits[at + 2] as Edit);
     if (this.#stripped) {
       if (lower === 'te') return this.#inboundTe();
       if (!this.#crosses(lower, fieldInfo(name).flags, this.#nominated())) return undefined;
     }
-    return joined(this.#req.headers[lower] ?? null);
+    return joined(lower, this.#inbound(lower) ?? null);
   }
 
   /** Whether the field will be sent. */
@@ -105,7 +105,8 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
     const edit = at === -1 ? undefined : (this.#edits[at + 2] as Edit);
     if (Array.isArray(edit)) return this.set(name, [...edit, value]);
     const before = this.get(name);
-    return this.set(name, before === undefined || before === '' ? value : `${before}, ${value}`);
+    const lower = name.toLowerCase();
+    return this.set(name, before ? `${before}${separator(lower)}${value}` : value);
   }
 
   /** Takes care that a field is not sent, whoever set it. */
@@ -133,7 +134,8 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
     const fields: Record<string, string> = Object.create(null);
     for (const [name, value] of this) {
       const lower = name.toLowerCase();
-      fields[lower] = fields[lower] === undefined ? value : `${fields[lower]}, ${value}`;
+      const before = fields[lower];
+      fields[lower] = before === undefined ? value : `${before}${separator(lower)}${value}`;
     }
     return fields;
   }
@@ -163,7 +165,7 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
   /** The edit of `Host`, which overrules the transport's `host` option. */
   get host(): string | undefined {
     const at = this.#find('host');
-    return at === -1 ? undefined : joined(this.#edits[at + 2] as Edit);
+    return at === -1 ? undefined : joined('host', this.#edits[at + 2] as Edit);
   }
 
   /**
@@ -220,11 +222,18 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
     if (flags & ALIASED) {
       const { alias } = fieldInfo(lower);
       if (isReservedAlias(alias) || this.#find(alias) !== -1) return false;
-      if (this.#req.headers[alias] !== undefined && !this.#isClientsOwn(alias)) return false;
+      if (this.#also.includes(alias)) return !this.#isClientsOwn(lower);
+      if (this.#inbound(alias) !== undefined && !this.#isClientsOwn(alias)) return false;
     }
     // RFC 9110, 7.6.1: nominated fields are removed. Only as the client sent them (CVE-2026-33805).
     if (taken?.has(lower) || this.#also.includes(lower)) return !this.#isClientsOwn(lower);
     return true;
+  }
+
+  /** What `req.headers` has of a name; its prototype has names, too. */
+  #inbound(lower: string): string | readonly string[] | undefined {
+    const { headers } = this.#req;
+    return Object.hasOwn(headers, lower) ? headers[lower] : undefined;
   }
 
   #fromClient(): ClientFields {
@@ -233,7 +242,7 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
   }
 
   #isClientsOwn(lower: string): boolean {
-    return this.#fromClient().sent(lower, joined(this.#req.headers[lower] ?? null));
+    return this.#fromClient().sent(lower, joined(lower, this.#inbound(lower) ?? null));
   }
 
   #find(lower: string): number {
@@ -255,7 +264,12 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
 
 setByMethod(HeaderOverlay);
 
-function joined(edit: Edit): string | undefined {
+function joined(lower: string, edit: Edit): string | undefined {
   if (edit === null) return undefined;
-  return typeof edit === 'string' ? edit : edit.join(', ');
+  return typeof edit === 'string' ? edit : edit.join(separator(lower));
+}
+
+/** What Node puts between the lines of one name. */
+function separator(lower: string): string {
+  return lower === 'cookie' ? '; ' : ', ';
 }

@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { clientOrigin } from '../exchange/client.js';
 import type { Exchange } from '../exchange/exchange.js';
-import { isForwardingField } from '../exchange/fields.js';
+import { fieldInfo, isForwardingField } from '../exchange/fields.js';
+import { originForm } from '../exchange/origin-form.js';
 import { type RequestTrusts, trustedAddress, trustsPeer } from '../exchange/trust.js';
 
 /** What an auth service is told of a request. */
@@ -27,9 +28,9 @@ export function authRequestHeaders(
   const passed: (string | readonly string[])[] = [];
   for (let i = 0; i < flat.length; i += 2) {
     const name = flat[i] as string;
-    const lower = name.toLowerCase();
+    const { lower, alias } = fieldInfo(name);
     if (NOT_PASSED.test(lower) || (only !== undefined && !only.has(lower))) continue;
-    const isClaim = isForwardingField(lower) || TOLD.test(lower);
+    const isClaim = isForwardingField(alias) || TOLD.test(alias);
     if (isClaim && !headers.isEdited(lower)) continue;
     if (lower !== 'x-forwarded-method' && lower !== 'x-forwarded-uri') {
       passed.push(name, flat[i + 1] as string | readonly string[]);
@@ -49,7 +50,10 @@ export function authRequestHeaders(
   return passed;
 }
 
-/** What the client asked for, whatever routers and rewrites have made of it. */
+/** What the client asked for, whatever routers and rewrites have made of it, in the form in which paths are judged. */
 function originalUrl(req: IncomingMessage): string {
-  return (req as IncomingMessage & { originalUrl?: string }).originalUrl ?? req.url ?? '/';
+  const { originalUrl = req.url ?? '/' } = req as IncomingMessage & { originalUrl?: string };
+  const target = originForm(originalUrl);
+  const fragment = target.indexOf('#');
+  return fragment === -1 ? target : target.slice(0, fragment);
 }
