@@ -30,6 +30,10 @@ describe('lines', () => {
     expect(at(Date.UTC(2026, 0, 1, 23, 59, 59))).toBe('01/Jan/2026:23:59:59 +0000');
   });
 
+  it('have as many fields for a user without a name', () => {
+    expect(commonLine({ ...record, user: '' }, 1)).toMatch(/^203\.0\.113\.7 - "" \[/);
+  });
+
   it('stay single lines with the fields they have, whatever a client sends', () => {
     const hostile = 'a" 200 1\r\n203.0.113.9 - - \\ \u001b[31m\u0085\u2028é';
     const safe = 'a\\x22 200 1\\x0D\\x0A203.0.113.9 - - \\x5C \\x1B[31m\\x85\\u2028\\xE9';

@@ -402,7 +402,14 @@ describe('toJSON', () => {
     const one = await exchange('X-A: 1');
     const upstream = new Upstream('http://user:secret@localhost:3000/base');
     one.upstream = upstream;
-    const blank = { upstream, path: '/base', sentAt: 1, headAt: undefined, status: undefined };
+    const blank = {
+      upstream,
+      path: '/base',
+      host: undefined,
+      sentAt: 1,
+      headAt: undefined,
+      status: undefined,
+    };
     one.attempts.push(
       { ...blank, startedAt: 1, error: new NoUpstreamError() },
       { ...blank, startedAt: 2, headAt: 3, status: 200, error: undefined },
@@ -429,6 +436,27 @@ describe('toJSON', () => {
         durationMs: one.outcome?.durationMs,
         error: 'ERR_PROXY_NO_UPSTREAM',
       },
+    });
+  });
+
+  it('masks what lets whoever reads it be somebody else', async () => {
+    const one = await exchange(
+      'Authorization: Bearer s3cret',
+      'Cookie: a=s3cret',
+      'X-API-Key: s3cret',
+      'Referer: http://a.example/?token=s3cret',
+    );
+    one.path = '/a?access_token=s3cret';
+    one.upstream = new Upstream('http://localhost:3000/?api_key=s3cret');
+    one.response = new UpstreamResponse({
+      headers: { 'Set-Cookie': 'a=s3cret', Location: '/cb?code=s3cret', 'X-B': '2' },
+    });
+    const line = JSON.stringify(one);
+    expect(line).not.toContain('s3cret');
+    expect(JSON.parse(line)).toMatchObject({
+      path: '/a?access_token=***',
+      headers: { authorization: '***', referer: 'http://a.example/?token=***' },
+      response: { headers: { 'set-cookie': '***', location: '/cb?code=***', 'x-b': '2' } },
     });
   });
 

@@ -13,6 +13,8 @@ describe('redactor', () => {
     ['/a?user%5Bpassword%5D=s3cret', '/a?user%5Bpassword%5D=***'],
     ['/a?user.password=s3cret&token[]=s3cret', '/a?user.password=***&token[]=***'],
     ['/a?+token=s3cret&token=a=b', '/a?+token=***&token=***'],
+    ['/cb#access_token=s3cret&x=1', '/cb#access_token=***&x=1'],
+    ['/cb?x=1#access_token=s3cret', '/cb?x=1#access_token=***'],
     ['http://ada:s3cret@a.example/b', 'http://a.example/b'],
     ['http://ada:s3@cret@a.example/b?token=s3cret', 'http://a.example/b?token=***'],
     ['ada:s3cret@a.example:443', 'a.example:443'],

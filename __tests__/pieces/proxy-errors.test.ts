@@ -3,6 +3,7 @@ import { describe, expect, it, jest } from '@jest/globals';
 import type { ErrorRequestHandler, RequestHandler } from 'express';
 import {
   BadRequestError,
+  BodyConsumedError,
   ConnectError,
   exchangeOf,
   OverloadedError,
@@ -101,6 +102,12 @@ describe('proxyErrors', () => {
         .expect('502 Bad Gateway: The upstream could not be reached\n');
     },
   );
+
+  it('tells what the client has sent as text, and never as HTML', async () => {
+    const failure = new BodyConsumedError('req.body is an object, but Content-Type is "a/<b>&"');
+    const { text } = await request(failing(failure)).get('/').set('Accept', 'text/html');
+    expect(text).toContain('Content-Type is &#34;a/&#60;b&#62;&#38;&#34;</p>');
+  });
 
   it('shows nothing of the upstream, its words or the request', async () => {
     for (const accept of ['text/html', 'text/plain', '*/*']) {

@@ -36,6 +36,7 @@ describe('a path', () => {
     ['/admin%3bx', ['/admin%3Bx', '/admin;x', '/admin']],
     ['/admin%3fx', ['/admin%3Fx', '/admin?x', '/admin']],
     ['/admin%23x', ['/admin%23x', '/admin#x', '/admin']],
+    ['/admin%3f%E2%80%A8', ['/admin%3F\u2028', '/admin?\u2028', '/admin']],
     ['/%2561dmin', ['/%2561dmin', '/%61dmin', '/admin']],
     ['/100%25', ['/100%25', '/100%']],
     ['/admin.', ['/admin.', '/admin']],

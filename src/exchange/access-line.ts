@@ -25,7 +25,7 @@ export function commonLine(record: AccessRecord, bytes: number): string {
   const { client = '-', user = '-', method, url, httpVersion, status } = record;
   const line = `${escaped(method)} ${escaped(url)} HTTP/${httpVersion}`;
   const size = bytes === 0 ? '-' : bytes;
-  const name = escaped(user).replaceAll(' ', '\\x20');
+  const name = user === '' ? '""' : escaped(user).replaceAll(' ', '\\x20');
   return `${client} - ${name} [${date(record.startedAt)}] "${line}" ${status} ${size}`;
 }
 

@@ -50,9 +50,10 @@ export function redactor(path: string, names: readonly string[]): Redact {
 
   return function redact(url) {
     const plain = url.charCodeAt(0) === 0x2f ? url : url.replace(USERINFO, '$1');
-    const query = plain.indexOf('?') + 1;
+    // A fragment has tokens in it where somebody has copied what a browser shows.
+    const query = plain.search(/[?#]/) + 1;
     if (query === 0 || !suspicious.test(plain)) return plain;
-    return plain.slice(0, query) + plain.slice(query).replace(/[^&;]+/g, masked);
+    return plain.slice(0, query) + plain.slice(query).replace(/[^&;#]+/g, masked);
   };
 }
 

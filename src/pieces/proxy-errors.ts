@@ -162,8 +162,9 @@ function usualAnswer(error: ProxyError, req: IncomingMessage): RenderedError {
   }
 }
 
-/** Title and message are our own constant texts: nothing of client or upstream comes into the page. */
-function page(status: number, title: string, detail: string): string {
+/** Title and message are our own texts. Some tell what the client has sent, its `Content-Type` for example. */
+function page(status: number, title: string, message: string): string {
+  const detail = message.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);
   return `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">

@@ -65,7 +65,7 @@ function utf8(bytes: string): string | undefined {
 const STEPS: readonly ((text: string) => string | undefined)[] = [
   decodedAgain,
   // A program that decodes before it takes the path apart.
-  (text) => text.replace(/[?#].*$/, ''),
+  (text) => text.replace(/[?#].*$/s, ''),
   // RFC 3986, 3.3: Java servers and others take these off.
   (text) => text.replace(/;[^/]*/g, ''),
   (text) => text.replaceAll('\\', '/'),
