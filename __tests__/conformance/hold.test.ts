@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { describe, expect, it } from '@jest/globals';
 import {
   exchangeOf,
+  fallback,
   modifyResponse,
   proxyErrors,
   proxyPass,
@@ -41,6 +42,20 @@ function held(req: IncomingMessage, res: ServerResponse): UpstreamResponse {
 }
 
 describe.each(frameworks)('proxyPass({ hold: true }) through %s', (framework) => {
+  it('sends what a fallback gives for an edit behind it that fails', async () => {
+    const upstream = await rawUpstream(byPath);
+    const { port } = await gateway(
+      framework,
+      fallback({ status: 200, body: 'instead' }),
+      proxyPass(upstream.url, { hold: true }),
+      modifyResponse(() => {
+        throw new Error('edit failed');
+      }),
+      sendResponse(),
+    );
+    expect(await rawRequest(port, GET)).toMatchObject({ status: 200, body: 'instead' });
+  });
+
   it('shows the response to later middleware, and sendResponse() sends it', async () => {
     const upstream = await rawUpstream(byPath);
     const seen: unknown[] = [];

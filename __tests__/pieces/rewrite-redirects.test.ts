@@ -76,6 +76,7 @@ describe('rewriteRedirects', () => {
     ['/other', '/other'],
     ['login', 'login'],
     ['?page=2', '?page=2'],
+    ['/app?lang=de', '/shop?lang=de'],
   ])('the base path goes and the mount path comes back: %s is %s', async (location, result) => {
     const setup = { target: 'http://backend.example/app', mount: '/shop', url: '/shop/cart' };
     expect(await mapped(location, setup)).toBe(result);
@@ -162,6 +163,26 @@ describe('rewriteRedirects', () => {
       .get('/')
       .set('Host', 'app.example')
       .expect('Location', 'http://app.example/x');
+  });
+
+  it('begins with a slash where a query is all that is left', async () => {
+    const setup = { target: 'http://backend.example/app', url: '/deep/page' };
+    expect(await mapped('/app?lang=de', setup)).toBe('/?lang=de');
+    expect(await mapped('/app#top', setup)).toBe('/#top');
+    expect(await mapped('http://backend.example/app?x', setup)).toBe('http://app.example/?x');
+    expect(await mapped('/v1?lang=de', { rules: [['/', '/v1']], url: '/deep' })).toBe('/?lang=de');
+  });
+
+  it.each(['app.internal', 'client'])('knows the Host that host: %s sends', async (host) => {
+    const { url } = await serve((req, res) => {
+      res.writeHead(302, { Location: `http://${req.headers.host}/login` }).end();
+    });
+    const app = express();
+    app.use('/shop', rewriteRedirects(), proxyPass(url, { host }));
+    await request(app)
+      .get('/shop/x')
+      .set('Host', 'app.example')
+      .expect('Location', 'http://app.example/shop/login');
   });
 
   it('tells the scheme and host that a trusted proxy saw', async () => {

@@ -6,6 +6,8 @@ export interface Attempt {
   readonly upstream: Upstream;
   /** Path and query as the upstream got them, its own base before the request's. */
   readonly path: string;
+  /** The `Host` that it was sent; `undefined` where that is the one of its own URL. */
+  readonly host: string | undefined;
   /** When the try began. */
   readonly startedAt: number;
   /** When a connection took it; what lies before was the wait for one. `undefined` when none did. */
@@ -19,10 +21,11 @@ export interface Attempt {
 }
 
 /** A try that begins now. */
-export function beginAttempt(upstream: Upstream, path = ''): Attempt {
+export function beginAttempt(upstream: Upstream, path = '', host?: string): Attempt {
   return {
     upstream,
     path,
+    host,
     startedAt: performance.now(),
     sentAt: undefined,
     headAt: undefined,

@@ -1,5 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { exchangeOf, type Handler, type ResponseEdit } from '../exchange/exchange.js';
+import {
+  type Exchange,
+  exchangeOf,
+  type Handler,
+  type Next,
+  type ResponseEdit,
+} from '../exchange/exchange.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
 import { callable, known, refuseRequest, wholeNumber } from '../options.js';
 import { editThen } from '../transport/deliver.js';
@@ -41,6 +47,12 @@ export function modifyResponse(edit: ResponseEdit, options: ModifyResponseOption
     exchange.onResponse(boundedEdit);
     const held = exchange.response;
     if (held === undefined) next?.();
-    else editThen(exchange, held, next, () => next?.());
+    else editThen(exchange, held, next, holdEdited);
   };
+}
+
+/** What has been edited, or what a fallback gives in its place, is held on. */
+function holdEdited(exchange: Exchange, response: UpstreamResponse, next: Next | undefined): void {
+  exchange.response = response;
+  next?.();
 }

@@ -37,7 +37,7 @@ function rewriteLocation(
 }
 
 /** Scheme and authority, where there are any, and the rest as text. */
-const LOCATION = /^(?:(https?:)?\/\/([^/?#\\]*))?([/?#].*)?$/i;
+const LOCATION = /^(?:(https?:)?\/\/([^/?#\\]*))?([/?#].*)?$/is;
 
 /** The location as the client has to be told it; `undefined` when it is right as it is. */
 function mapLocation(location: string, exchange: Exchange, upstream: Upstream): string | undefined {
@@ -69,7 +69,7 @@ function asPath(path: string): string {
   return /^\/\t*[/\\]/.test(path) ? `/.${path}` : path;
 }
 
-/** Whether an authority is the upstream's own, or the `Host` that it was sent. */
+/** Whether an authority is the upstream's own, or the `Host` that it was sent, or may have been told of. */
 function isUpstream(
   authority: string,
   scheme: string,
@@ -79,8 +79,9 @@ function isUpstream(
   const origin = canonicalOrigin(scheme, authority);
   if (origin === undefined) return false;
   if (origin === upstream.origin) return true;
-  const { req, headers } = exchange;
-  const host = headers.host ?? req.headers.host;
+  const { req, headers, attempts } = exchange;
+  const sent = attempts.findLast((attempt) => attempt.upstream === upstream)?.host;
+  const host = sent ?? headers.host ?? req.headers.host;
   return host !== undefined && origin === canonicalOrigin(scheme, host);
 }
 
@@ -89,8 +90,8 @@ function canonicalOrigin(scheme: string, authority: string): string | undefined 
   return URL.canParse(url) ? new URL(url).origin : undefined;
 }
 
-function mapPath(path: string, exchange: Exchange, upstream: Upstream): string | undefined {
-  const own = path.startsWith('/') ? path : `/${path}`;
+function mapPath(location: string, exchange: Exchange, upstream: Upstream): string | undefined {
+  const own = location.startsWith('/') ? location : `/${location}`;
   const unbased = withoutPrefix(own, upstream.basePath);
   if (unbased === undefined) return undefined;
   let before = unbased;
@@ -98,7 +99,9 @@ function mapPath(path: string, exchange: Exchange, upstream: Upstream): string |
     const rest = withoutPrefix(before, to);
     if (rest !== undefined) before = from + rest;
   }
-  return mountPath(exchange.req) + before;
+  const path = mountPath(exchange.req) + before;
+  // A query alone would go on from wherever the client is.
+  return path.startsWith('/') ? path : `/${path}`;
 }
 
 /** The path behind a prefix that ends where a segment does. */

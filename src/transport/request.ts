@@ -26,6 +26,8 @@ export class OutgoingRequest implements SendOptions {
   readonly path: string;
   readonly method: SendOptions['method'];
   readonly headers: string[];
+  /** What is sent as `Host`; `undefined` where that is the upstream's own. */
+  readonly host: string | undefined;
   readonly body: Buffer | RequestBody | null;
   readonly reset: boolean;
   readonly limits: Limits;
@@ -53,6 +55,7 @@ export class OutgoingRequest implements SendOptions {
     // undici's type lists the usual methods; any token is one (RFC 9110, 9.1).
     this.method = method as SendOptions['method'];
     this.headers = headers as string[];
+    this.host = host;
     this.body = upload ? bodyOf(exchange, upstream, headers, settings) : null;
     // undici closes behind HEAD unless told not to. Behind a body where none is expected it is right:
     // a server that overlooks the body reads it as the next request.

@@ -62,7 +62,7 @@ export class WireResponse
     this.#try = one;
     this.upstream = request.upstream;
     this.#body = new WireBody(exchange, settings.bodyTimeoutMs, this);
-    this.attempt = beginAttempt(request.upstream, request.path);
+    this.attempt = beginAttempt(request.upstream, request.path, request.host);
     exchange.attempts.push(this.attempt);
     request.upstream.requests += 1;
     if (exchange.attempts.length > 1) request.upstream.retries += 1;
