@@ -20,6 +20,7 @@ import {
   proxyPass,
   reverseProxy,
   rewriteRedirects,
+  stripHopHeaders,
   Upstream,
 } from 'headrace';
 import { type Authority, authority, type Certificate } from '../helpers/certificates.js';
@@ -124,6 +125,19 @@ describe.each(['connect', 'bare'] as const)('an HTTP/2 front (%s)', (kind) => {
     ]);
     const gone = ['connection', 'keep-alive', 'x-gone', 'upgrade', 'transfer-encoding'];
     expect(Object.keys(headers).filter((name) => gone.includes(name))).toEqual([]);
+  });
+
+  it('answers without fields that it has no use for, whatever is kept', async () => {
+    const upstream = await rawUpstream(
+      'HTTP/1.1 200 OK\r\nProxy-Connection: keep-alive\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n',
+    );
+    const strip = stripHopHeaders({ keep: ['proxy-connection', 'proxy-authenticate'] });
+    const next = pass(upstream.url);
+    const both: Handler = (req, res) => strip(req, res, () => next(req, res));
+    const { session } = await front(kind, both);
+    const { status, headers } = await http2Ask(session);
+    expect([status, headers['proxy-authenticate']]).toEqual([200, 'Basic']);
+    expect(headers).not.toHaveProperty('proxy-connection');
   });
 
   it('answers with one line of what HTTP/2 may have no more of, and with all lines of the rest', async () => {

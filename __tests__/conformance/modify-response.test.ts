@@ -192,6 +192,10 @@ describe('modifyResponse: reading', () => {
   });
 });
 
+async function* pieces(...texts: string[]): AsyncGenerator<string> {
+  for (const text of texts) yield text;
+}
+
 describe('modifyResponse: replacing', () => {
   const bodies: [what: string, make: () => string | object, sent: string][] = [
     ['a string', () => TEXT, TEXT],
@@ -199,6 +203,9 @@ describe('modifyResponse: replacing', () => {
     ['a Buffer', () => Buffer.from(TEXT), TEXT],
     ['a Uint8Array', () => new Uint8Array(Buffer.from(TEXT)), TEXT],
     ['a view of a larger buffer', () => new Uint8Array(Buffer.from(`..${TEXT}`)).subarray(2), TEXT],
+    ['an ArrayBuffer', () => new Uint8Array(Buffer.from(TEXT)).buffer, TEXT],
+    ['a DataView', () => new DataView(new Uint8Array(Buffer.from(TEXT)).buffer), TEXT],
+    ['an asynchronous generator', () => pieces(TEXT, 'more'), `${TEXT}more`],
     ['an object', () => ({ text: TEXT }), JSON.stringify({ text: TEXT })],
     ['an array', () => [1, TEXT, null], JSON.stringify([1, TEXT, null])],
     ['a stream', () => Readable.from([Buffer.from(TEXT), 'more']), `${TEXT}more`],

@@ -67,6 +67,10 @@ describe.each(CODINGS)('%s', (name, encode) => {
     }
   });
 
+  it('takes a limit beyond what a buffer can hold', async () => {
+    expect(await decode(encode(plain), name, Number.MAX_SAFE_INTEGER)).toEqual(plain);
+  });
+
   it('costs no more than the limit, to the byte', async () => {
     expect(await decode(encode(plain), name, plain.length)).toEqual(plain);
     await expect(decode(encode(plain), name, plain.length - 1)).rejects.toThrow();

@@ -43,6 +43,14 @@ describe('HeaderOverlay', () => {
     expect(overlay.toJSON()).toEqual({ 'x-a': 'client' });
   });
 
+  it('sends all of TE where it is kept, and that trailers are welcome where it is not', async () => {
+    const { overlay } = await overlaid('TE: trailers, deflate;q=0.5');
+    overlay.strip();
+    expect([...overlay]).toEqual([['TE', 'trailers']]);
+    overlay.strip(['te']);
+    expect([...overlay]).toEqual([['TE', 'trailers, deflate;q=0.5']]);
+  });
+
   it('joins cookies as Node does', async () => {
     const { overlay } = await overlaid('Cookie: a=1', 'X-A: 1');
     overlay.append('cookie', 'b=2').append('x-a', '2');

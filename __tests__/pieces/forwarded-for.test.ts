@@ -339,6 +339,14 @@ describe('options', () => {
       'forwardedFor: trust[1] must be an address or a range, received "10.0.0.0/33"',
     ],
     [
+      { trust: ['10.0.0.0/8', '10.0.0.0/0x8'] },
+      'forwardedFor: trust[1] must be an address or a range, received "10.0.0.0/0x8"',
+    ],
+    [
+      { trust: ['10.0.0.0/8/9'] },
+      'forwardedFor: trust[0] must be an address or a range, received "10.0.0.0/8/9"',
+    ],
+    [
       { trust: ['10.0.0.0/'] },
       'forwardedFor: trust[0] must be an address or a range, received "10.0.0.0/"',
     ],

@@ -78,12 +78,14 @@ describe('rewriteCookies', () => {
         options,
         '__Host-a=1; Path=/; Secure',
         '__secure-b=2; Path=/; Secure',
+        '__Http-b=2; Path=/; Secure; HttpOnly',
         'c=3; Secure; Partitioned',
         'd=4; Secure; SameSite=None',
       ),
     ).toEqual([
       '__Host-a=1; Path=/; Secure',
       '__secure-b=2; Path=/shop; Secure',
+      '__Http-b=2; Path=/shop; Secure; HttpOnly',
       'c=3; Secure; Partitioned',
       'd=4; Secure; SameSite=None',
     ]);

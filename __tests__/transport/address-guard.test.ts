@@ -1,11 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import {
-  addressList,
-  facesOf,
-  holds,
-  isPublic,
-  isRange,
-} from '../../src/transport/address-guard.js';
+import { isRange, rangeList } from '../../src/exchange/ranges.js';
+import { facesOf, holds, isPublic } from '../../src/transport/address-guard.js';
 
 describe('an address of the public Internet', () => {
   it.each([
@@ -63,6 +58,7 @@ describe('the faces of an address', () => {
     ['fe80::1%eth0', ['fe80::1']],
     ['2606:4700:0::0001', ['2606:4700::1']],
     ['64:ff9b::1.2.3.4', ['64:ff9b::102:304', '1.2.3.4']],
+    ['::ffff:0:1.2.3.4', ['::ffff:0:102:304', '1.2.3.4']],
     ['2002:102:304::', ['2002:102:304::', '1.2.3.4']],
     ['2001:0:102:304::fefd:fcfb', ['2001:0:102:304::fefd:fcfb', '1.2.3.4', '1.2.3.4']],
     ['::1.2.3.4', ['::102:304', '1.2.3.4']],
@@ -98,7 +94,7 @@ describe('a range', () => {
   ])('is not %j', (text) => expect(isRange(text)).toBe(false));
 
   it('holds the addresses in it, and those of no other family', () => {
-    const list = addressList(['10.0.0.0/8', 'fd00::/8', '1.2.3.4']);
+    const list = rangeList(['10.0.0.0/8', 'fd00::/8', '1.2.3.4']);
     expect(['10.1.2.3', 'fd12::1', '1.2.3.4'].map((one) => holds(list, one))).toEqual([
       true,
       true,

@@ -1,23 +1,27 @@
 import { pipeline, Readable } from 'node:stream';
 import { ByteLengthQueuingStrategy, type ReadableStream } from 'node:stream/web';
+import { isAnyArrayBuffer } from 'node:util/types';
 import { emptyList } from '../lists.js';
 import { asUtf8, charsetOf, isJson } from './charset.js';
 import { decoders } from './content-coding.js';
 import type { HeaderList } from './header-list.js';
 
-/** What a body can be replaced with. Objects are sent as JSON. */
-export type BodyInit = string | Uint8Array | Readable | ReadableStream | object;
+/** What a body can be replaced with. What can be iterated with `for await` is a stream; other objects are sent as JSON. */
+export type BodyInit = string | ArrayBufferView | ArrayBuffer | BodyStream | object;
 
-/** Whether a new body is a stream, of Node or of the web. */
-export function isStream(body: unknown): body is Readable | ReadableStream {
+type BodyStream = Readable | ReadableStream | AsyncIterable<string | Uint8Array>;
+
+/** Whether a new body is a stream: of Node, of the web, or what an asynchronous generator gives. */
+export function isStream(body: unknown): body is BodyStream {
   if (typeof body !== 'object' || body === null) return false;
-  return body instanceof Readable || 'pipe' in body || 'getReader' in body;
+  return 'pipe' in body || 'getReader' in body || Symbol.asyncIterator in body;
 }
 
 /** A new body that is a stream, as a `Readable` of Node: those of other libraries only look like one. */
-export function toReadable(body: Readable | ReadableStream): Readable {
+export function toReadable(body: BodyStream): Readable {
   if (body instanceof Readable) return body;
-  return isNodeStream(body) ? new Readable().wrap(body) : Readable.fromWeb(body);
+  if (isNodeStream(body)) return new Readable().wrap(body);
+  return 'getReader' in body ? Readable.fromWeb(body) : Readable.from(body, { objectMode: false });
 }
 
 /** A body as a stream of the web. What waits in it is counted in bytes, where Node would count chunks. */
@@ -32,11 +36,9 @@ function isNodeStream(stream: object): stream is NodeJS.ReadableStream {
 
 /** The bytes of a new body that is no stream; the `Content-Type` is made to fit them. */
 export function encodeBody(body: Exclude<BodyInit, Readable>, headers: HeaderList): Buffer {
-  if (body instanceof Uint8Array) {
-    return Buffer.isBuffer(body)
-      ? body
-      : Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-  }
+  if (Buffer.isBuffer(body)) return body;
+  if (isAnyArrayBuffer(body)) return Buffer.from(body);
+  if (ArrayBuffer.isView(body)) return Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   const type = headers.get('content-type');
   if (typeof body !== 'string') {
     if (!isJson(type)) headers.set('Content-Type', 'application/json; charset=utf-8');

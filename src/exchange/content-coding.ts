@@ -1,3 +1,4 @@
+import { kMaxLength } from 'node:buffer';
 import { type Duplex, Transform, type TransformCallback } from 'node:stream';
 import { promisify } from 'node:util';
 import * as zlib from 'node:zlib';
@@ -101,7 +102,7 @@ export async function decode(
   if (body.length === 0) return body;
   let plain = body;
   for (const coding of layers(encoding)) {
-    plain = await coding.decode(plain, { maxOutputLength: maxBytes });
+    plain = await coding.decode(plain, { maxOutputLength: Math.min(maxBytes, kMaxLength) });
   }
   return plain;
 }

@@ -44,6 +44,16 @@ export const HOP_BY_HOP_FIELDS: readonly string[] = [
   'http2-settings',
 ];
 
+/** Fields that HTTP/2 has no use for (RFC 9113, 8.2.2); Node throws at them. */
+export const HTTP1_ONLY: ReadonlySet<string> = new Set([
+  'connection',
+  'proxy-connection',
+  'keep-alive',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+]);
+
 /** Fields about the very bytes of a body, wrong once those are others; in requests and responses alike. */
 export const BYTE_FIELDS: readonly string[] = [
   'content-encoding',

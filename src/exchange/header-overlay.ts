@@ -209,10 +209,11 @@ export class HeaderOverlay implements Iterable<[name: string, value: string]> {
     return names && new Set(names);
   }
 
-  /** What of the client's `TE` may go on: that trailers are welcome, and nothing else. */
-  #inboundTe(): 'trailers' | undefined {
+  /** What of the client's `TE` may go on: that trailers are welcome, and nothing else unless it is kept. */
+  #inboundTe(): string | undefined {
     const { te } = this.#req.headers;
     if (te === undefined || this.#also.includes('te')) return undefined;
+    if (this.#keep.includes('te')) return String(te);
     return acceptsTrailers(String(te)) ? 'trailers' : undefined;
   }
 

@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http';
-import { BlockList, isIP } from 'node:net';
+import { type BlockList, isIP } from 'node:net';
 import { inspect, saidYes, wholeNumber } from '../options.js';
 import { appTrusts, clientAddress, peerAddress, type Trusts } from './client.js';
+import { isRange, rangeList } from './ranges.js';
 
 /**
  * Whose word counts: what Express' `trust proxy` says (`'app'`), everybody's, nobody's, that of the nearest
@@ -60,27 +61,11 @@ function addressList(path: string, entries: readonly string[]): BlockList {
       `${path} must be 'app', a boolean, a number, addresses or a function, received ${inspect(entries)}`,
     );
   }
-  const list = new BlockList();
-  entries.forEach((entry: unknown, i) => {
+  const ranges = entries.flatMap((entry: unknown, i) => {
     const text = typeof entry === 'string' ? entry.trim() : '';
-    for (const range of (Object.hasOwn(RANGES, text) ? RANGES[text] : undefined) ?? [text]) {
-      const [address = '', bits] = range.split('/');
-      const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-      const most = family === 'ipv6' ? 128 : 32;
-      const prefix = bits === undefined ? most : Number(bits);
-      if (
-        isIP(address) === 0 ||
-        !Number.isInteger(prefix) ||
-        prefix < 0 ||
-        prefix > most ||
-        bits === ''
-      ) {
-        throw new TypeError(
-          `${path}[${i}] must be an address or a range, received ${inspect(entry)}`,
-        );
-      }
-      list.addSubnet(address, prefix, family);
-    }
+    if (Object.hasOwn(RANGES, text)) return RANGES[text] as readonly string[];
+    if (isRange(text)) return [text];
+    throw new TypeError(`${path}[${i}] must be an address or a range, received ${inspect(entry)}`);
   });
-  return list;
+  return rangeList(ranges);
 }

@@ -145,7 +145,7 @@ function checked(at: string, value: string | false): string | false {
 function rewriteCookie(cookie: string, rewrite: Rewrite): string {
   const [pair = '', ...attributes] = cookie.split(';');
   const hostBound = /^\s*__Host-/i.test(pair);
-  const mustBeSecure = hostBound || /^\s*__Secure-/i.test(pair);
+  const mustBeSecure = hostBound || /^\s*__(?:Secure|Http)-/i.test(pair);
   const dropsSecure =
     rewrite.secure === false && !mustBeSecure && !needsSecure(attributes, rewrite.sameSite);
   const kept: string[] = [];

@@ -1,5 +1,6 @@
-import { BlockList, isIP } from 'node:net';
+import { type BlockList, isIP } from 'node:net';
 import { plainAddress } from '../exchange/client.js';
+import { rangeList } from '../exchange/ranges.js';
 
 /**
  * What is not the public Internet, of IANA's special-purpose registries: a forward proxy that reaches
@@ -31,8 +32,8 @@ const SPECIAL: readonly string[] = [
 /** Outside of these, IPv6 has nothing public: loopback, link-local, unique local, multicast. */
 const UNICAST: readonly string[] = ['2000::/3', '64:ff9b::/96'];
 
-const special = addressList(SPECIAL);
-const unicast = addressList(UNICAST);
+const special = rangeList(SPECIAL);
+const unicast = rangeList(UNICAST);
 
 /** Whether an address belongs to the public Internet, and so does every address that it embeds. */
 export function isPublic(address: string): boolean {
@@ -45,24 +46,6 @@ export function isPublic(address: string): boolean {
 /** Whether an address is in a list. */
 export function holds(list: BlockList, address: string): boolean {
   return list.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
-}
-
-/** A list of addresses and ranges, in text that {@link isRange} holds good. */
-export function addressList(ranges: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const range of ranges) {
-    const [address = '', bits] = range.split('/');
-    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-    list.addSubnet(address, Number(bits ?? (family === 'ipv6' ? 128 : 32)), family);
-  }
-  return list;
-}
-
-/** Whether a text is an address, or a range in CIDR notation. */
-export function isRange(text: string): boolean {
-  const [, address = '', bits] = /^([0-9a-f.:]+)(?:\/(\d{1,3}))?$/i.exec(text) ?? [];
-  const family = isIP(address);
-  return family !== 0 && Number(bits ?? 0) <= (family === 6 ? 128 : 32);
 }
 
 /**
@@ -84,6 +67,8 @@ export function facesOf(address: string): string[] {
   const faces = [canonical];
   // RFC 4291, 2.5.5.1; `::` and `::1` are none of them.
   if (startsWith(...zeros, 0, 0) && (bytes[12] || bytes[13])) faces.push(at(12));
+  // RFC 2765, 2.1: SIIT.
+  if (startsWith(...zeros.slice(2), 0xff, 0xff, 0, 0)) faces.push(at(12));
   // RFC 6052, 2.1 and RFC 8215: NAT64.
   if (startsWith(0x00, 0x64, 0xff, 0x9b)) faces.push(at(12));
   // RFC 3056, 2: 6to4.

@@ -1,7 +1,8 @@
 import type { BlockList } from 'node:net';
+import { isRange, rangeList } from '../exchange/ranges.js';
 import { RANGES } from '../exchange/trust.js';
 import { inspect } from '../options.js';
-import { addressList, facesOf, holds, isRange } from './address-guard.js';
+import { facesOf, holds } from './address-guard.js';
 import { unmapped } from './target-rules.js';
 
 /**
@@ -10,7 +11,7 @@ import { unmapped } from './target-rules.js';
  * @throws TypeError that names the entry that is none.
  */
 export function addressRanges(path: string, entries: readonly string[]): BlockList {
-  return addressList(
+  return rangeList(
     entries.flatMap((entry: unknown, i) => {
       const text = typeof entry === 'string' ? entry.trim() : '';
       if (Object.hasOwn(RANGES, text)) return RANGES[text] as readonly string[];

@@ -9,7 +9,7 @@ import {
   type ProxyError,
 } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
-import { fieldInfo, LIST } from '../exchange/fields.js';
+import { fieldInfo, HOP_BY_HOP, HTTP1_ONLY, LIST } from '../exchange/fields.js';
 import { forbidsBody, type UpstreamResponse } from '../exchange/upstream-response.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import { breakOff } from './break-off.js';
@@ -190,6 +190,8 @@ function setLine(res: ServerResponse, lines: readonly string[], i: number): void
   const name = lines[i] as string;
   const { lower, flags } = fieldInfo(name);
   if (lower === 'transfer-encoding' || lower === 'trailer') return;
+  // Kept by stripHopHeaders({ keep }), for clients that can be told of it.
+  if (flags & HOP_BY_HOP && isHttp2(res) && HTTP1_ONLY.has(lower)) return;
   if (flags & LIST ? res.hasHeader(name) : isRepeat(lines, i, name.length, lower)) {
     if (!isSingleLine(res, lower)) res.appendHeader(name, lines[i + 1] as string);
   } else {

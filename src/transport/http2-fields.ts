@@ -1,16 +1,7 @@
 import type { OutgoingHttpHeaders } from 'node:http2';
+import { HTTP1_ONLY } from '../exchange/fields.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { SendOptions } from './carrier.js';
-
-/** Fields that HTTP/2 has no use for (RFC 9113, 8.2.2); Node throws at them. */
-const HTTP1_ONLY = new Set([
-  'connection',
-  'proxy-connection',
-  'keep-alive',
-  'transfer-encoding',
-  'upgrade',
-  'http2-settings',
-]);
 
 /** The fields of a request as HTTP/2 has them. */
 export function http2Fields(

@@ -1,7 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { type BlockList, isIP } from 'node:net';
+import { isRange, rangeList } from '../exchange/ranges.js';
 import { inspect, saidYes, wholeNumber } from '../options.js';
-import { addressList, facesOf, holds, isPublic, isRange } from './address-guard.js';
+import { facesOf, holds, isPublic } from './address-guard.js';
 import { canonicalHost, type RequestedTarget } from './requested-target.js';
 
 /** What a rule that is a function is told of a target. */
@@ -116,7 +117,7 @@ async function holdsGood({ checks }: Rules, facts: TargetFacts): Promise<boolean
 /** RFC 6761, 6.3: this one name is a promise about its addresses. */
 const LOCALHOST = 'localhost';
 
-const loopback = addressList(['127.0.0.0/8', '::1']);
+const loopback = rangeList(['127.0.0.0/8', '::1']);
 
 function isLocalhost({ host, address }: TargetFacts): boolean {
   return host === LOCALHOST && holds(loopback, address);
@@ -155,7 +156,7 @@ const MAX_PORT = 65_535;
 const HOST_AND_PORT = /^(\[[^\]%]+\]|[^\s:/?#@%\\[\]]+)(?::([1-9]\d{0,4}))?$/;
 
 function textRule(text: string): NameRule | AddressRule | undefined {
-  if (isRange(text)) return { list: addressList([unmapped(text)]), port: undefined };
+  if (isRange(text)) return { list: rangeList([unmapped(text)]), port: undefined };
   const [, host = '', digits] = HOST_AND_PORT.exec(text) ?? [];
   const port = digits === undefined ? undefined : Number(digits);
   if (host === '' || Number(port ?? 1) > MAX_PORT) return undefined;
@@ -167,7 +168,7 @@ function textRule(text: string): NameRule | AddressRule | undefined {
   if (isIP(name) === 0) return { name, isSuffix, port };
   // `443` would be 0.0.1.187, which nobody means.
   const isWritten = host.startsWith('[') || isIP(host) !== 0;
-  return isWritten ? { list: addressList([name]), port } : undefined;
+  return isWritten ? { list: rangeList([name]), port } : undefined;
 }
 
 /** `::ffff:10.0.0.0/104` is compared as `10.0.0.0/8`, since that is what its addresses are. */
