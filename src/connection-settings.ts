@@ -64,6 +64,13 @@ export const CONNECTION_OPTIONS = [
   'maxHeaderBytes',
 ] as const satisfies readonly (keyof ConnectionOptions)[];
 
+/** Of all options of a piece, those that say how to connect; `undefined` where there are none. */
+export function connectionOptionsOf(options: ConnectionOptions): ConnectionOptions | undefined {
+  const names: readonly string[] = CONNECTION_OPTIONS;
+  const own = Object.entries(options).filter(([name]) => names.includes(name));
+  return own.length === 0 ? undefined : Object.fromEntries(own);
+}
+
 /** {@link ConnectionOptions}, checked and complete. */
 export interface ConnectionSettings {
   readonly connectTimeoutMs: number;

@@ -21,6 +21,7 @@ import {
 import supertest from 'supertest';
 import { answer, appWith, errorOf } from '../helpers/apps.js';
 import { type RawResponse, rawRequest } from '../helpers/client.js';
+import { echo, http2Upstream } from '../helpers/http2.js';
 import { basic } from '../helpers/identity.js';
 import { request } from '../helpers/requests.js';
 import {
@@ -142,6 +143,15 @@ describe('reverseProxy', () => {
     const { proxy } = await proxied({ upstreams: [DOWN, url], health });
     await eventually('a bar', () => poolOf(proxy).eligible.length === 1);
     expect(poolOf(proxy).stats()).toMatchObject([{ bars: ['unhealthy'] }, { bars: [] }]);
+  });
+
+  it('asks them over such connections as their requests take', async () => {
+    const { port } = await http2Upstream(echo);
+    const url = `http://127.0.0.1:${port}`;
+    const health = { active: { intervalMs: 5, unhealthyAfter: 1, initial: 'unhealthy' as const } };
+    const { proxy, get } = await proxied({ upstreams: [url], health, http2: 'prior-knowledge' });
+    await eventually('an answer', () => poolOf(proxy).eligible.length === 1);
+    expect((await get()).body).toMatch(/^GET \/ /);
   });
 
   it('lets newcomers start slowly', async () => {

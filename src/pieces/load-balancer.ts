@@ -3,6 +3,7 @@ import { known } from '../options.js';
 import { fail } from '../transport/deliver.js';
 import { probe } from '../transport/probe.js';
 import type { Discovery } from '../upstreams/discovery/discovery.js';
+import { isPool } from '../upstreams/is-pool.js';
 import { UpstreamPool } from '../upstreams/pool.js';
 import { POOL_OPTIONS, type UpstreamPoolOptions } from '../upstreams/pool-options.js';
 import { Sticky, type StickyOptions } from '../upstreams/sticky.js';
@@ -86,8 +87,4 @@ function refusePoolOptions(options: UpstreamPoolOptions): void {
     if (value === undefined) continue;
     throw new TypeError(`loadBalancer: ${name} belongs to the pool, give it to new UpstreamPool()`);
   }
-}
-
-function isPool(upstreams: unknown): upstreams is UpstreamPool {
-  return typeof upstreams === 'object' && upstreams !== null && 'pick' in upstreams;
 }

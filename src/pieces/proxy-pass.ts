@@ -15,6 +15,7 @@ import {
   type TransportOptions,
   transportSettings,
 } from '../transport/settings.js';
+import { isPool } from '../upstreams/is-pool.js';
 import type { UpstreamPool } from '../upstreams/pool.js';
 import { Targets } from '../upstreams/targets.js';
 import { Upstream } from '../upstreams/upstream.js';
@@ -149,10 +150,6 @@ function isTarget(value: unknown): value is Target {
     value instanceof URL ||
     isPool(value)
   );
-}
-
-function isPool(value: unknown): value is UpstreamPool {
-  return typeof value === 'object' && value !== null && 'pick' in value;
 }
 
 /** A pipeline before this one held a response and let the request go on: nobody wants it now. */

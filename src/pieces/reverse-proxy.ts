@@ -1,3 +1,4 @@
+import { connectionOptionsOf } from '../connection-settings.js';
 import type { Handler, ResponseEdit } from '../exchange/exchange.js';
 import type { ResponseInit } from '../exchange/upstream-response.js';
 import type { Verifier } from '../identity/verifier.js';
@@ -7,6 +8,7 @@ import { runInTurn } from '../transport/in-turn.js';
 import { TRANSPORT_OPTIONS } from '../transport/settings.js';
 import type { Discovery } from '../upstreams/discovery/discovery.js';
 import type { FallbackHandler } from '../upstreams/fallback-option.js';
+import { isPool } from '../upstreams/is-pool.js';
 import type { UpstreamPool } from '../upstreams/pool.js';
 import { POOL_OPTIONS, type UpstreamPoolOptions } from '../upstreams/pool-options.js';
 import type { StickyOptions } from '../upstreams/sticky.js';
@@ -168,9 +170,11 @@ export function reverseProxy(options: Target | ReverseProxyOptions, more?: unkno
   const decides = typeof target === 'function';
   const pass = decides ? proxyPass(target, passOptions) : proxyPass(passOptions);
   // Last, when all else is known to be right: it may have begun to look for upstreams.
-  const balancer = decides
-    ? refuseChoice(choice)
-    : loadBalancer({ upstreams: upstreams === undefined ? only(target) : upstreams, ...choice });
+  const list = decides ? undefined : upstreams === undefined ? only(target) : upstreams;
+  // Active health has to ask over such connections as requests take.
+  if (list !== undefined && !isPool(list)) choice.transport ??= connectionOptionsOf(passOptions);
+  const balancer =
+    list === undefined ? refuseChoice(choice) : loadBalancer({ upstreams: list, ...choice });
   const choosing = balancer === undefined ? [] : [balancer];
   const pieces: readonly Piece[] = [...first, ...choosing, ...last, pass];
 
@@ -284,14 +288,12 @@ function refuseChoice(choice: Choice): undefined {
 
 /** What is balanced over where there is one target: that, or the pool that it is. */
 function only(target: string | URL | UpstreamPool | undefined): UpstreamPool | UpstreamInit[] {
-  if (typeof target === 'object' && target !== null && 'pick' in target) return target;
+  if (isPool(target)) return target;
   // Parsed here as well, so that a bad one is reported under the name by which it was given.
   new Upstream(target as UpstreamInit, 'reverseProxy: target');
   return [target as UpstreamInit];
 }
 
 function isOptions(value: Target | ReverseProxyOptions): value is ReverseProxyOptions {
-  return (
-    typeof value === 'object' && value !== null && !(value instanceof URL) && !('pick' in value)
-  );
+  return typeof value === 'object' && value !== null && !(value instanceof URL) && !isPool(value);
 }
