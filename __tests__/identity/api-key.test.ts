@@ -1,10 +1,19 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from '@jest/globals';
-import { type ApiKeyOptions, apiKey } from 'headrace';
-import { queryValue, withoutQuery } from '../../src/identity/query.js';
+import express from 'express';
+import {
+  type ApiKeyOptions,
+  apiKey,
+  authenticate,
+  forwardProxy,
+  type Handler,
+  rewriteUrl,
+} from 'headrace';
+import { queryValue, withoutQuery } from '../../src/exchange/query.js';
 import { rawRequest } from '../helpers/client.js';
-import { guarded } from '../helpers/identity.js';
+import { guarded, show } from '../helpers/identity.js';
 import { request } from '../helpers/requests.js';
+import { gateway, type Middleware } from '../helpers/servers.js';
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
 const lookup = { [sha256('k-123')]: { subject: 'billing', claims: { plan: 'gold' } } };
@@ -81,7 +90,29 @@ describe('apiKey', () => {
     expect((await send('/a?key=k-123&k%65y=')).status).toBe(401);
     expect((await send('/a?key=%ff')).status).toBe(401);
     expect((await send('/a?KEY=k-123')).status).toBe(401);
+    expect(await pathOf('http://gateway/a?key=k-123')).toBe('/a');
+    // Of a forward proxy, it is another server's.
+    forwardProxy();
     expect((await send('http://origin.example/a?key=k-123')).status).toBe(407);
+  });
+
+  it('leaves the path to routers, wherever it stands', async () => {
+    const gate = authenticate(apiKey({ lookup, query: 'key' }));
+    const mounted = (mount: string, piece: Handler) => express().use(mount, piece);
+    const rename: Handler = (req, _res, next) => {
+      req.url = req.url?.replace('users', 'people');
+      next?.();
+    };
+    const pathOf = async (...pieces: Middleware[]) => {
+      const { port } = await gateway('express 5', ...pieces, show);
+      const { body } = await rawRequest(port, request('GET /api/users?key=k-123&b=c'));
+      return JSON.parse(body).path;
+    };
+    expect(await pathOf(mounted('/api', gate))).toBe('/api/users?b=c');
+    expect(await pathOf(gate, mounted('/api', show))).toBe('/users?b=c');
+    expect(await pathOf(gate, rename)).toBe('/api/people?b=c');
+    expect(await pathOf(rewriteUrl({ '^/api': '' }), gate)).toBe('/users?b=c');
+    expect(await pathOf(gate, rewriteUrl({ '^/api': '' }))).toBe('/users?b=c');
   });
 
   it('forwards the key when asked to', async () => {

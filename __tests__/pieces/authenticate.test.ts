@@ -406,6 +406,7 @@ describe('where it is optional', () => {
   });
 
   it('goes by Proxy-Authorization at a forward proxy', async () => {
+    forwardProxy();
     const gate = authenticate(users, { optional: true });
     const { port } = await gateway('connect', gate, show, proxyErrors());
     const ask = async (...lines: string[]) =>
@@ -451,6 +452,7 @@ describe('at a forward proxy', () => {
   const proxyLine = (text: string) => text.replace('Authorization', 'Proxy-Authorization');
 
   it('asks for credentials with 407, in their own field', async () => {
+    forwardProxy();
     const { port } = await gateway('connect', authenticate(users), show, proxyErrors());
     const { status, header } = await rawRequest(port, request(line));
     expect([status, header('proxy-authenticate'), header('www-authenticate')]).toEqual([

@@ -16,7 +16,7 @@ import type { Identity } from './identity.js';
 import type { KeptUpload } from './kept-upload.js';
 import { logLine } from './log-line.js';
 import { notify } from './notify.js';
-import { originForm } from './origin-form.js';
+import { livePath } from './origin-form.js';
 import { Outcome, type OutcomeType } from './outcome.js';
 import { routeOf } from './route.js';
 import type { UpstreamResponse } from './upstream-response.js';
@@ -101,6 +101,12 @@ export class Exchange {
    * same. `attach()` sets it. Without it, the request goes out as an ordinary one.
    */
   upgrade: string | undefined = undefined;
+  /**
+   * Query parameters that were meant for us alone: keys that a verifier has read.
+   *
+   * @internal
+   */
+  withheld: readonly string[] | undefined = undefined;
   /**
    * The client's connection, where it can become a tunnel.
    *
@@ -202,7 +208,7 @@ export class Exchange {
 
   /** Path and query that will be sent, text as the client wrote it; the live `req.url` until set. */
   get path(): string {
-    return this.#path ?? originForm(this.req.url ?? '/');
+    return this.#path ?? livePath(this.req, this.withheld);
   }
 
   set path(path: string) {
@@ -218,7 +224,7 @@ export class Exchange {
    * @internal
    */
   get isRerouted(): boolean {
-    return this.#path !== undefined && this.#path !== originForm(this.req.url ?? '/');
+    return this.#path !== undefined && this.#path !== livePath(this.req, this.withheld);
   }
 
   /** The pattern of the route that the request is on: `/users/:id`, or `/api/*` below a mount. */

@@ -1,11 +1,12 @@
 import { hash, randomBytes } from 'node:crypto';
 import type { Exchange } from '../exchange/exchange.js';
+import { isForProxy } from '../exchange/for-proxy.js';
 import type { Identity } from '../exchange/identity.js';
+import { queryValue, withoutQuery } from '../exchange/query.js';
 import { fieldNames, flag, inspect, known } from '../options.js';
 import { isPromise } from '../promises.js';
-import { checkRealm, fieldOf, isForProxy } from './credentials.js';
+import { checkRealm, fieldOf } from './credentials.js';
 import { frozen } from './known-good.js';
-import { queryValue, withoutQuery } from './query.js';
 import type { Verdict, Verifier } from './verifier.js';
 
 /** Whose key it is: a name, or a name and what else is to be known. */
@@ -121,7 +122,12 @@ class QueryPlace implements Place {
   }
 
   clear(exchange: Exchange): void {
-    if (!this.#forward) exchange.path = withoutQuery(exchange.path, this.#name);
+    if (this.#forward) return;
+    // Where nobody has said otherwise, the path stays what routers make of it.
+    exchange.withheld = [...(exchange.withheld ?? []), this.#name];
+    if (queryValue(exchange.path, this.#name) !== undefined) {
+      exchange.path = withoutQuery(exchange.path, this.#name);
+    }
   }
 }
 

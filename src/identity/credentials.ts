@@ -1,16 +1,7 @@
-import type { IncomingMessage } from 'node:http';
 import type { Exchange } from '../exchange/exchange.js';
 import { nominated } from '../exchange/fields.js';
+import { isForProxy } from '../exchange/for-proxy.js';
 import { inspect } from '../options.js';
-
-/**
- * Whether a request is for a forward proxy, by its form: RFC 9110, 11.7.1 has it bring credentials in a
- * field of their own. CONNECT with a `:protocol` is a WebSocket over HTTP/2 (RFC 8441), for an origin.
- */
-export function isForProxy({ method, url = '', headers }: IncomingMessage): boolean {
-  if (method === 'CONNECT') return headers[':protocol'] === undefined;
-  return url.charCodeAt(0) !== 0x2f && /^https?:\/\//i.test(url);
-}
 
 /** What may follow in the name of a longer scheme. */
 const NAME_GOES_ON = /[\w!#$%&'*+.^`|~-]/;

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { AuthUnavailableError, type ProxyError, UnauthorizedError } from '../exchange/errors.js';
 import { type Exchange, exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
+import { isForProxy, noteForProxy } from '../exchange/for-proxy.js';
 import type { Identity } from '../exchange/identity.js';
-import { isForProxy } from '../identity/credentials.js';
 import { RefusalLog, type Refusals } from '../identity/refusal-log.js';
 import type { Verdict, Verifier } from '../identity/verifier.js';
 import { callable, flag, inspect, known, milliseconds, refuseRequest } from '../options.js';
@@ -57,6 +57,7 @@ export function authenticate(...rest: readonly (Verifier | AuthenticateOptions)[
   return function authenticateMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
     exchange.identity = undefined;
+    noteForProxy(req);
     gate.ask(exchange, next);
   };
 }

@@ -8,6 +8,7 @@ import {
   type Next,
   type Send,
 } from '../exchange/exchange.js';
+import { serveProxyRequests } from '../exchange/for-proxy.js';
 import { callable, known, milliseconds } from '../options.js';
 import { ConnectResponse, deliverConnect } from '../transport/connect-response.js';
 import { alreadyAnswered, deliver, editThen, fail } from '../transport/deliver.js';
@@ -139,6 +140,7 @@ export function forwardProxy(options: ForwardProxyOptions = {}): ForwardProxy {
   const permits: Permits = { rules, lookup, timeoutMs: settings.connection.connectTimeoutMs };
   const targets = new Targets();
   warnOfRuntime();
+  serveProxyRequests();
 
   const handler: Handler = function forwardProxyMiddleware(req, res, next) {
     if (next !== undefined && !isForProxy(req)) return next();

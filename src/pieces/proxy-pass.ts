@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { NoTargetError } from '../exchange/errors.js';
 import { type Exchange, exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
+import { refuseForProxy } from '../exchange/for-proxy.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
 import { flag, inspect, known, refuseRequest } from '../options.js';
 import { alreadyAnswered, deliver, editThen, fail } from '../transport/deliver.js';
@@ -89,6 +90,7 @@ export function proxyPass(first?: Target | ProxyPassOptions, second?: ProxyPassO
     discardHeld(exchange);
     try {
       guardRequest(req, settings.allowTrace);
+      refuseForProxy(req);
       if (countForwards(exchange)) return;
     } catch (error) {
       return fail(exchange, error, next, { done });

@@ -16,6 +16,7 @@ export function queryValue(path: string, name: string): string | null | undefine
 /** The path without a query parameter, however its name is spelt. The rest stays as it is. */
 export function withoutQuery(path: string, name: string): string {
   const question = path.indexOf('?');
+  if (question === -1) return path;
   const rest = pairsOf(path).filter((pair) => !isNamed(pair, name));
   const before = path.slice(0, question);
   return rest.length === 0 ? before : `${before}?${rest.join('&')}`;
