@@ -315,6 +315,41 @@ describe('keys that are fetched', () => {
     expect(state.asked).toBe(3);
   });
 
+  it('verify at once, while others wait for one that nobody knows', async () => {
+    const { state, statusOf } = await published({ timeoutMs: 2_000 });
+    expect(await statusOf(await first.token())).toBe(200);
+    const waiting: (() => void)[] = [];
+    state.answer = (_req, res) => void waiting.push(() => res.end('{"keys":[]}'));
+    const unknown = statusOf(await first.token({}, { kid: 'made-up' }));
+    await eventually('the fetch', () => state.asked === 2);
+    expect(await statusOf(await first.token({ n: 1 }))).toBe(200);
+    // It has not waited until the fetch was given up.
+    expect(state.errors).toEqual([]);
+    for (const answer of waiting) answer();
+    expect(await unknown).toBe(503);
+  });
+
+  it('leave open whether a key is a new one, as long as they cannot be fetched', async () => {
+    const { state, statusOf } = await published();
+    expect(await statusOf(await first.token())).toBe(200);
+    state.answer = (_req, res) => void res.writeHead(500).end();
+    const token = await second.token();
+    for (const [wait, asked] of [
+      [0, 2],
+      [999, 2],
+      [1, 3],
+      [1_999, 3],
+      [1, 4],
+    ]) {
+      state.now += wait as number;
+      expect([await statusOf(token), state.asked]).toEqual([503, asked]);
+    }
+    state.answer = undefined;
+    state.keys = [first.jwk, second.jwk];
+    state.now += 4_000;
+    expect(await statusOf(token)).toBe(200);
+  });
+
   it('forget the tokens of a key that is gone', async () => {
     const { state, statusOf } = await published();
     const token = await first.token();
@@ -400,6 +435,20 @@ describe('keys that are fetched', () => {
     expect(usableKeys({ keys: [long, jwk] })).toEqual({ keys: [jwk] });
   });
 
+  it('are passed over when they are too short for any algorithm', async () => {
+    const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 });
+    const short = generateKeyPairSync('rsa', { modulusLength: 1_024 }).publicKey;
+    const jwk = publicKey.export({ format: 'jwk' });
+    const weak = short.export({ format: 'jwk' });
+    expect(usableKeys({ keys: [weak, jwk] })).toEqual({ keys: [jwk] });
+    const token = await new SignJWT({ sub: 'ada', exp: NOW / 1_000 + 60 })
+      .setProtectedHeader({ alg: 'RS256' })
+      .sign(privateKey);
+    const keys = [weak, jwk];
+    const { pass } = await guarded([bearerJwt({ keys, algorithms: ['RS256'], now: () => NOW })]);
+    expect((await pass(bearer(token))).identity.subject).toBe('ada');
+  });
+
   it('do not keep more than a thousand waiting', async () => {
     const { url } = await serve(() => {});
     const limits = { timeoutMs: 50, maxBytes: 1, dispatcher: undefined };
@@ -412,5 +461,24 @@ describe('keys that are fetched', () => {
     );
     expect(reasons[999]).toBe('Error: bearerJwt: the keys could not be fetched');
     expect(reasons[1_000]).toBe('Error: bearerJwt: too many requests wait for keys');
+  });
+
+  it('are used on by those who would be one too many', async () => {
+    let now = NOW;
+    let hangs = false;
+    const { url } = await serve((_req, res) => {
+      if (!hangs) res.end(JSON.stringify({ keys: [first.jwk] }));
+    });
+    const limits = { timeoutMs: 200, maxBytes: 10_000, dispatcher: undefined };
+    const ages = { maxAgeMs: 1_000, staleMs: 10_000, cooldownMs: 1 };
+    const rest = { now: () => now, onError: undefined, onChange: () => {} };
+    const keys = new RemoteKeys({ url, ...limits, ...ages, ...rest });
+    const header = { alg: 'ES256', kid: first.kid };
+    await keys.find(jose, header);
+    hangs = true;
+    now += 2_000;
+    const found = Array.from({ length: 1_001 }, () => keys.find(jose, header));
+    expect(await Promise.race([found[1_000], found[0]])).toBe(await found[1_000]);
+    expect((await Promise.allSettled(found)).map(({ status }) => status)).not.toContain('rejected');
   });
 });

@@ -108,7 +108,9 @@ export class JwtVerifier implements Verifier {
         try {
           return (await jose.jwtVerify(token, candidate, options)).payload;
         } catch (failure) {
-          if (codeOf(failure) !== 'ERR_JWS_SIGNATURE_VERIFICATION_FAILED') throw failure;
+          // A TypeError says that the key is not fit for the algorithm: RSA keys can be too short.
+          const isOther = codeOf(failure) === 'ERR_JWS_SIGNATURE_VERIFICATION_FAILED';
+          if (!isOther && !(failure instanceof TypeError)) throw failure;
         }
       }
       throw new jose.errors.JWSSignatureVerificationFailed();

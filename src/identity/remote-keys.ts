@@ -48,7 +48,7 @@ export class RemoteKeys {
 
   /** Fetches the keys when they have become old, without keeping anybody waiting. */
   keepFresh(jose: Jose): void {
-    if (this.#isDue()) void this.#fetch(jose);
+    if (!this.#isFresh() && !this.#pauses()) void this.#fetch(jose);
   }
 
   /**
@@ -57,7 +57,8 @@ export class RemoteKeys {
    * @throws Error of `jose` when there is none, or the one that no keys could be had with.
    */
   async find(jose: Jose, ...token: Parameters<KeyFinder>): Promise<Awaited<ReturnType<KeyFinder>>> {
-    if (this.#fetching !== undefined || this.#isDue()) await this.#wait(jose);
+    // What is being asked for on account of others is no matter of keys that are here, and fresh.
+    if (!this.#isFresh() && !this.#pauses()) await this.#waitOrMakeDo(jose);
     try {
       return await this.#usable()(...token);
     } catch (error) {
@@ -74,9 +75,9 @@ export class RemoteKeys {
     throw this.#failure ?? new Error('no keys have been fetched');
   }
 
-  #isDue(): boolean {
+  #isFresh(): boolean {
     const { maxAgeMs, now } = this.#settings;
-    return now() - this.#fetchedAt >= maxAgeMs && !this.#pauses();
+    return now() - this.#fetchedAt < maxAgeMs;
   }
 
   #pauses(): boolean {
@@ -89,7 +90,8 @@ export class RemoteKeys {
   async #fetchForUnknown(jose: Jose): Promise<void> {
     const { cooldownMs, now } = this.#settings;
     if (this.#fetching === undefined && !this.#pauses()) {
-      if (now() - this.#askedForUnknownAt < cooldownMs) return;
+      // After a fetch that failed, its pause is what there is to wait for.
+      if (this.#failures === 0 && now() - this.#askedForUnknownAt < cooldownMs) return;
       this.#askedForUnknownAt = now();
       await this.#wait(jose);
     } else if (this.#fetching !== undefined) {
@@ -97,6 +99,15 @@ export class RemoteKeys {
     }
     // Whether the key has become a known one is what nobody can tell now.
     if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Waits for new keys; where too many do, old ones will have to do. */
+  async #waitOrMakeDo(jose: Jose): Promise<void> {
+    try {
+      await this.#wait(jose);
+    } catch (error) {
+      if (this.#find === undefined) throw error;
+    }
   }
 
   /** Waits for the keys, as long as not everybody does: whoever wants to can make up unknown keys. */
