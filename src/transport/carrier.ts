@@ -32,6 +32,8 @@ export interface Carrier extends SocketWatcher {
   cut(reason: Error): void;
   /** What it carries, and has to end when that takes too long. */
   answer?: Awaited | undefined;
+  /** Takes the request out of the line in which it waits, if there is one that it can leave. */
+  leave?(reason: Error): void;
   /** Gives its socket away, which has switched to another protocol. */
   letGo?(socket: Socket): void;
 }

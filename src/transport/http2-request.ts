@@ -23,6 +23,12 @@ export interface Http2Sender {
   takesBack(request: Http2Request, lost: boolean): boolean;
 }
 
+/** Where a request waits for a session. */
+export interface Http2Line {
+  /** Nobody waits for the answer any more. */
+  leave(request: Http2Request): void;
+}
+
 /**
  * One request over HTTP/2: what undici is to a handler, with a stream of `node:http2` in its place.
  * It is its own carrier, too: what a carrier can tell of HTTP/1 does not happen here.
@@ -38,7 +44,6 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   wasReset = false;
   minorVersion: number | undefined = 1;
   awaitsHead = false;
-  readonly isOpen = true;
   readonly line = undefined;
   /** Only sessions that were opened after so many others will do. */
   newerThan = 0;
@@ -49,6 +54,7 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   readonly handler: Dispatcher.DispatchHandler;
   readonly #upstream: Upstream;
   readonly #maxHeaderBytes: number;
+  readonly #line: Http2Line;
   #sender: Http2Sender | undefined = undefined;
   #stream: ClientHttp2Stream | undefined = undefined;
   #timer: NodeJS.Timeout | undefined = undefined;
@@ -65,11 +71,20 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
     handler: Dispatcher.DispatchHandler,
     upstream: Upstream,
     maxHeaderBytes: number,
+    line: Http2Line,
   ) {
     this.options = options;
     this.handler = handler;
     this.#upstream = upstream;
     this.#maxHeaderBytes = maxHeaderBytes;
+    this.#line = line;
+    // From the start: who gives it up while it waits must find it.
+    options.connection = this;
+  }
+
+  /** Whether it has been on a session. */
+  get isOpen(): boolean {
+    return this.tries > 0;
   }
 
   /** Whether all that has to be sent is still there. */
@@ -81,7 +96,6 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   /** Opens a stream for it; false when nobody wants it any more. */
   send(session: ClientHttp2Session, sender: Http2Sender): boolean {
     const { options } = this;
-    options.connection = this;
     this.#sender = sender;
     let stream: ClientHttp2Stream;
     try {
@@ -113,8 +127,13 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
     if (this.aborted) return;
     this.aborted = true;
     this.reason = reason;
+    this.#line.leave(this);
     this.#cancel();
     this.#settle(reason);
+  }
+
+  leave(reason: Error): void {
+    this.abort(reason);
   }
 
   pause(): void {

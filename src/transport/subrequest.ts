@@ -29,7 +29,7 @@ export interface SubrequestEnd {
 /** A request of our own on behalf of another one: without a body, and with a limit of time and bytes. */
 export class Subrequest implements Dispatcher.DispatchHandler, InFlight {
   readonly #connections: Connections;
-  readonly #options: SendOptions;
+  #options: SendOptions;
   readonly #end: SubrequestEnd;
   #controller: Dispatcher.DispatchController | undefined = undefined;
   #timer: NodeJS.Timeout | undefined = undefined;
@@ -102,7 +102,8 @@ export class Subrequest implements Dispatcher.DispatchHandler, InFlight {
     }
     this.#again = true;
     this.#controller = undefined;
-    this.#connections.dispatchFresh({ ...this.#options, connection: undefined }, this);
+    this.#options = { ...this.#options, connection: undefined };
+    this.#connections.dispatchFresh(this.#options, this);
   }
 
   #done(): void {
@@ -117,7 +118,8 @@ export class Subrequest implements Dispatcher.DispatchHandler, InFlight {
   #fail(error: Error): void {
     if (!this.#finish()) return;
     this.#end.reject(error);
-    this.#controller?.abort(error);
+    if (this.#controller === undefined) this.#options.connection?.leave?.(error);
+    else this.#controller.abort(error);
   }
 
   #finish(): boolean {
