@@ -3,7 +3,7 @@ import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'nod
 import { createServer as createHttpsServer } from 'node:https';
 import { createServer as createNetServer } from 'node:net';
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { exchangeOf, type Handler, type ProxyPassOptions, proxyPass } from 'headrace';
+import { exchangeOf, type Handler, type ProxyPassOptions, proxyPass, rewriteUrl } from 'headrace';
 import { type Authority, authority, type Certificate } from '../helpers/certificates.js';
 import { rawClient, rawRequest } from '../helpers/client.js';
 import {
@@ -103,6 +103,28 @@ describe('an upstream that speaks HTTP/2', () => {
   it('sees the Host that the client sent when it is to', async () => {
     const upstream = await secure(echo, { host: 'client' });
     expect((await rawRequest(upstream.through, get())).body).toBe('GET /path gateway ');
+  });
+
+  it('never gets what Node would send by its low bytes: that is 400, and not another path or line', async () => {
+    const upstream = await http2Upstream(echo);
+    const target = `http://127.0.0.1:${upstream.port}/public`;
+    const pass = proxyPass(target, { http2: 'prior-knowledge' });
+    closeAfter(() => pass.close());
+    const { record, errors } = recordErrors();
+    const user: Handler = (req, _res, next) => {
+      if (req.headers['x-user']) req.headers['x-user'] = '\u010d\u010ax-admin: 1';
+      next?.();
+    };
+    const { port } = await gateway('express 5', user, rewriteUrl(decodeURI), pass, record);
+    // U+012E and U+012F end in the bytes of `.` and `/`, U+010D and U+010A in those of CR and LF.
+    for (const path of ['/%C4%AE%C4%AE%C4%AFadmin/x', '/a%C4%8D%C4%8Ab', '/a?%20b']) {
+      expect((await rawRequest(port, get(path))).status).toBe(400);
+    }
+    const named = get().replace('Host', 'X-User: ada\r\nHost');
+    expect((await rawRequest(port, named)).status).toBe(400);
+    expect(errors.map(({ code }) => code)).toEqual(Array(4).fill('ERR_PROXY_BAD_REQUEST'));
+    expect(upstream.streams).toEqual([]);
+    expect((await rawRequest(port, get('/%41'))).body).toContain('GET /public/A ');
   });
 
   it('keeps lines apart, and its trailers follow the body', async () => {

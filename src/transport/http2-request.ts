@@ -105,8 +105,10 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
         endStream: options.body === null,
       });
     } catch (error) {
-      // What Node will not put into a request, nobody can send.
-      const unfit = error instanceof TypeError && new errors.InvalidArgumentError(error.message);
+      const { name, message } = error as Error;
+      // What Node will not put into a request, nobody can send. By its name: in a realm of its own, as
+      // that of a test is, an error of Node's is an instance of nothing.
+      const unfit = name === 'TypeError' && new errors.InvalidArgumentError(message);
       this.#settle(unfit || (error as Error));
       return false;
     }
