@@ -358,6 +358,33 @@ describe('an upstream that speaks HTTP/2', () => {
     expect(await ended).toMatchObject({ code: 'ERR_PROXY_BODY_TIMEOUT', status: 408 });
   });
 
+  it('is not to blame for a client that stops in its upload: that is 408, and others go on', async () => {
+    const upstream = await secure(
+      (stream, headers) => {
+        stream.resume();
+        if (headers[':method'] === 'GET') respond()(stream, headers, stream.session as never);
+      },
+      { headersTimeoutMs: 40, bodyTimeoutMs: 200 },
+    );
+    const fields = 'Host: gateway\r\nContent-Length: 9';
+    const slow = rawRequest(upstream.through, `PUT / HTTP/1.1\r\n${fields}\r\n\r\nhalf`);
+    await eventually('the stream', () => upstream.streams.length === 1);
+    expect((await slow).status).toBe(408);
+    expect(upstream.codes()).toEqual(['ERR_PROXY_BODY_TIMEOUT']);
+    expect((await rawRequest(upstream.through, get())).status).toBe(200);
+    expect(upstream.sessions).toHaveLength(1);
+  });
+
+  it('that does not take an upload is 504, though the client has more of it', async () => {
+    const upstream = await secure(() => {}, { headersTimeoutMs: 50, bodyTimeoutMs: 2_000 });
+    const client = await rawClient(
+      upstream.through,
+      `PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n${'x'.repeat(2_000_000)}`,
+    );
+    expect(await client.until((all) => all.includes('\r\n\r\n'))).toMatch(/^HTTP\/1\.1 504 /);
+    expect(upstream.codes()).toEqual(['ERR_PROXY_HEADERS_TIMEOUT']);
+  });
+
   it('with a head that is too long, or of too many fields, is 502', async () => {
     const fields = Object.fromEntries(Array.from({ length: 300 }, (_, i) => [`x-${i}`, 'v']));
     const { through, codes } = await secure((stream, headers) => {

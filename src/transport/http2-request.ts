@@ -229,13 +229,24 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   }
 
   #expire(): void {
-    // It is the client that keeps a paused body waiting, and it has a limit of its own.
+    // It is the client that keeps a paused body waiting, or an upload, and it has limits of its own.
     if (this.paused) return;
+    if (this.#waitsForUpload()) {
+      this.#timer?.refresh();
+      return;
+    }
     const { HeadersTimeoutError, BodyTimeoutError } = errors;
     this.#slow = !this.#answered;
     const error = this.#answered ? new BodyTimeoutError() : new HeadersTimeoutError();
     this.#cancel();
     this.#settle(error);
+  }
+
+  /** Whether the upstream has taken all that has come of the upload, and more is to come. */
+  #waitsForUpload(): boolean {
+    const { body } = this.options;
+    if (this.#answered || !(body instanceof Readable) || body.readableEnded) return false;
+    return this.#stream?.writableLength === 0;
   }
 
   #finish(): void {
