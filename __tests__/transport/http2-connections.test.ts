@@ -1,4 +1,5 @@
-import { connect as connectSocket, createServer as createNetServer } from 'node:net';
+import { constants, type ServerHttp2Stream } from 'node:http2';
+import { connect as connectSocket, createServer as createNetServer, type Socket } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
 import { loadBalancer, proxyPass, Upstream, UpstreamPool } from 'headrace';
 import { type ConnectionOptions, connectionSettings } from '../../src/connection-settings.js';
@@ -6,9 +7,11 @@ import { type Connections, connectionsTo } from '../../src/transport/connections
 import { ownRequest } from '../../src/transport/own-request.js';
 import { probe } from '../../src/transport/probe.js';
 import { rawClient } from '../helpers/client.js';
-import { echo, http2Upstream } from '../helpers/http2.js';
+import { type Answer, echo, http2Upstream } from '../helpers/http2.js';
 import { closeAfter, gateway, listen } from '../helpers/servers.js';
 import { eventually } from '../helpers/settled.js';
+
+const { NGHTTP2_REFUSED_STREAM } = constants;
 
 /** Connections over HTTP/2 to a port, and a way to ask over them. */
 function connectionsAt(port: number, options: ConnectionOptions = {}) {
@@ -33,23 +36,24 @@ function status(
   });
 }
 
-/** An upstream that says nothing, its SETTINGS neither, until it is let go on. */
-async function heldUpstream(): Promise<{ port: number; goOn: () => void }> {
-  const inner = await http2Upstream(echo);
+/** An upstream of which all connections but the first few say nothing, until they are let go on. */
+async function heldUpstream({ answer = echo, options = {}, free = 0 } = {}) {
+  const inner = await http2Upstream(answer, options);
+  const sockets: Socket[] = [];
   let goOn = (): void => {};
   const held = new Promise<void>((resolve) => {
     goOn = resolve;
   });
   const server = createNetServer((socket) => {
     const onwards = connectSocket(inner.port, '127.0.0.1');
-    for (const one of [socket, onwards]) one.on('error', () => {});
-    closeAfter(() => {
-      socket.destroy();
-      onwards.destroy();
-    });
-    void held.then(() => socket.pipe(onwards).pipe(socket));
+    for (const one of [socket, onwards]) {
+      one.on('error', () => {});
+      closeAfter(() => one.destroy());
+    }
+    const goesOn = sockets.push(socket) > free ? held : Promise.resolve();
+    void goesOn.then(() => socket.pipe(onwards).pipe(socket));
   });
-  return { port: await listen(server), goOn };
+  return { port: await listen(server), sockets, goOn };
 }
 
 describe('requests that wait for a session', () => {
@@ -112,5 +116,42 @@ describe('requests that wait for a session', () => {
     expect(waiting()).toBe(1);
     await expect(probed).rejects.toThrow('no answer within 20 ms');
     expect(waiting()).toBe(0);
+  });
+});
+
+describe('a request that was refused', () => {
+  it('goes over the same session again where there can be no other', async () => {
+    let refused = 0;
+    const { port, sessions } = await http2Upstream((stream) => {
+      if (refused++ === 0) return stream.close(NGHTTP2_REFUSED_STREAM);
+      stream.respond({ ':status': 200 }, { endStream: true });
+    });
+    const { ask } = connectionsAt(port, { connections: 1, keepAliveMs: 60_000 });
+    expect(await ask('/')).toBe(200);
+    expect(sessions).toHaveLength(1);
+    expect(refused).toBe(2);
+  });
+
+  it('and waits for a session that is being opened holds up no others', async () => {
+    const streams: ServerHttp2Stream[] = [];
+    const answer: Answer = (stream, { ':path': path }) => {
+      if (path === '/refused') return stream.close(NGHTTP2_REFUSED_STREAM);
+      if (path === '/held') return void streams.push(stream);
+      stream.respond({ ':status': 200 }, { endStream: true });
+    };
+    const options = { settings: { maxConcurrentStreams: 2 } };
+    const { port, sockets } = await heldUpstream({ answer, options, free: 1 });
+    const { ask, connections } = connectionsAt(port, { connections: 2 });
+    expect(await ask('/')).toBe(200);
+    const held = ask('/held');
+    await eventually('a held stream', () => streams.length === 1);
+    const refused = ask('/refused');
+    await eventually('a second connection', () => sockets.length === 2);
+    expect(connections.counts?.()).toMatchObject({ waiting: 1 });
+    expect(await ask('/')).toBe(200);
+    streams[0]?.respond({ ':status': 204 }, { endStream: true });
+    expect(await held).toBe(204);
+    sockets[1]?.destroy();
+    await expect(refused).rejects.toMatchObject({ code: 'ERR_PROXY_CONNECT' });
   });
 });

@@ -85,8 +85,8 @@ export class Http2Connections implements Connections, SessionOwner, Http2Line {
     // What is placed can end at once. It is placed in a loop: a call for each would fill the stack.
     if (this.#placing) return;
     this.#place();
-    if (this.#queue.size > 0) this.#grow();
-    else this.#endIfIdle();
+    if (this.#queue.size > 0 && !this.#connecting) this.#grow();
+    this.#endIfIdle();
   }
 
   leave(request: Http2Request): void {
@@ -115,10 +115,13 @@ export class Http2Connections implements Connections, SessionOwner, Http2Line {
     }
   }
 
-  /** Opens one more session, unless one is on its way. */
+  /** Opens one more session. Where there can be no more, what has waited for one takes what there is. */
   #grow(): void {
     const { length } = this.#sessions.filter((one) => !one.isEnding);
-    if (this.#connecting || length >= this.#settings.connections) return;
+    if (length >= this.#settings.connections) {
+      if (this.#queue.takeAny()) this.#place();
+      return;
+    }
     this.#connecting = true;
     const { hostname, host, protocol, port } = new URL(this.#upstream.origin);
     this.#connect({ hostname, host, protocol, port }, (error, socket) => {
@@ -153,13 +156,8 @@ export class Http2Connections implements Connections, SessionOwner, Http2Line {
   /** There is no new session to be had. What can wait for one of those that are there, does. */
   #refuse(error: Error): void {
     this.#connecting = false;
-    const waiting = this.#queue.clear();
-    const canWait = this.#sessions.some((one) => !one.isEnding);
-    for (const request of waiting) {
-      request.newerThan = 0;
-      if (canWait) this.#queue.add(request);
-      else request.fail(error);
-    }
+    if (this.#sessions.some((one) => !one.isEnding)) this.#queue.takeAny();
+    else for (const request of this.#queue.clear()) request.fail(error);
     this.#place();
     this.#endIfIdle();
   }

@@ -26,6 +26,16 @@ export class Http2Queue {
     return this.#first.delete(request) || this.#rest.delete(request);
   }
 
+  /** Has those that wait for a newer session take any; false when there are none. */
+  takeAny(): boolean {
+    let changed = false;
+    for (const request of this.#first) {
+      changed ||= request.newerThan > 0;
+      request.newerThan = 0;
+    }
+    return changed;
+  }
+
   /** Takes out all there are. */
   clear(): Http2Request[] {
     const all = [...this.#first, ...this.#rest];
