@@ -15,12 +15,18 @@ const { NGHTTP2_REFUSED_STREAM } = constants;
 
 /** Connections over HTTP/2 to a port, and a way to ask over them. */
 function connectionsAt(port: number, options: ConnectionOptions = {}) {
-  const upstream = new Upstream(`http://127.0.0.1:${port}`);
+  const transport: ConnectionOptions = { http2: 'prior-knowledge', ...options };
+  const upstream = new Upstream({ url: `http://127.0.0.1:${port}`, transport });
   closeAfter(() => upstream.close());
-  const settings = connectionSettings('test', { http2: 'prior-knowledge', ...options });
+  const settings = upstream.settings ?? connectionSettings('test', transport);
   const connections = connectionsTo(upstream, settings);
   const request = (path: string) => ownRequest(upstream, path, [], 5_000);
-  return { connections, request, ask: (path: string) => status(connections, request(path)) };
+  return {
+    upstream,
+    connections,
+    request,
+    ask: (path: string) => status(connections, request(path)),
+  };
 }
 
 /** The status that a request is answered with. */
@@ -116,6 +122,41 @@ describe('requests that wait for a session', () => {
     expect(waiting()).toBe(1);
     await expect(probed).rejects.toThrow('no answer within 20 ms');
     expect(waiting()).toBe(0);
+  });
+});
+
+describe('what must not wait in line', () => {
+  it('shares a session, and is not sent over HTTP/1.1 to an upstream that does not speak it', async () => {
+    const { port, streams } = await http2Upstream((stream, { ':path': path }) => {
+      if (path !== '/held') stream.respond({ ':status': 204 }, { endStream: true });
+    });
+    const { upstream, ask } = connectionsAt(port);
+    ask('/held').catch(() => {});
+    await eventually('a held stream', () => streams.length === 1);
+    expect(await probe(upstream, '/', 2_000, false)).toMatchObject({ status: 204 });
+    streams[0]?.close();
+  });
+
+  it('goes first when a stream is free', async () => {
+    const streams: ServerHttp2Stream[] = [];
+    const paths: unknown[] = [];
+    const answer: Answer = (stream, { ':path': path }) => {
+      streams.push(stream);
+      paths.push(path);
+    };
+    const settings = { maxConcurrentStreams: 1 };
+    const { port } = await http2Upstream(answer, { settings });
+    const { upstream, ask } = connectionsAt(port, { connections: 1 });
+    const answers = [ask('/held'), ask('/waiting')];
+    await eventually('a held stream', () => streams.length === 1);
+    const probed = probe(upstream, '/probe', 2_000, false);
+    for (let i = 0; i < 3; i++) {
+      await eventually('a stream', () => streams.length === i + 1);
+      streams[i]?.respond({ ':status': 204 }, { endStream: true });
+    }
+    expect(await Promise.all(answers)).toEqual([204, 204]);
+    expect(await probed).toMatchObject({ status: 204 });
+    expect(paths).toEqual(['/held', '/probe', '/waiting']);
   });
 });
 

@@ -15,7 +15,7 @@ export interface Connections {
   readonly sendsHeadsAlone: boolean;
   /** Sends over any connection, an idle one first. */
   dispatch(options: SendOptions, handler: Dispatcher.DispatchHandler): void;
-  /** Sends over a connection that nobody has used before. */
+  /** Sends without waiting in line: over a connection that nobody has used before, or as a stream of its own. */
   dispatchFresh(options: SendOptions, handler: Dispatcher.DispatchHandler): void;
   close(): Promise<void>;
   /** How many there are, and what waits for one; not known of a dispatcher of the user's. */

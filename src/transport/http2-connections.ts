@@ -43,20 +43,13 @@ export class Http2Connections implements Connections, SessionOwner, Http2Line {
 
   dispatch(options: SendOptions, handler: Dispatcher.DispatchHandler): void {
     if (this.#choseHttp1 || options.upgrade) return this.#http1.dispatch(options, handler);
-    const request = new Http2Request(
-      options,
-      handler,
-      this.#upstream,
-      this.#settings.maxHeaderBytes,
-      this,
-    );
-    if (this.#closed !== undefined) return request.fail(new errors.ClientClosedError());
-    this.#queue.add(request);
-    this.freed();
+    this.#line(options, handler, false);
   }
 
+  /** Streams share a session: what must not wait in line takes any, and goes before all that waits. */
   dispatchFresh(options: SendOptions, handler: Dispatcher.DispatchHandler): void {
-    this.#http1.dispatchFresh(options, handler);
+    if (this.#choseHttp1 || options.upgrade) return this.#http1.dispatchFresh(options, handler);
+    this.#line(options, handler, true);
   }
 
   counts(): ConnectionCounts {
@@ -103,6 +96,15 @@ export class Http2Connections implements Connections, SessionOwner, Http2Line {
     request.newerThan = this.#opened;
     this.#queue.addFirst(request);
     return true;
+  }
+
+  #line(options: SendOptions, handler: Dispatcher.DispatchHandler, isFirst: boolean): void {
+    const { maxHeaderBytes } = this.#settings;
+    const request = new Http2Request(options, handler, this.#upstream, maxHeaderBytes, this);
+    if (this.#closed !== undefined) return request.fail(new errors.ClientClosedError());
+    if (isFirst) this.#queue.addFirst(request);
+    else this.#queue.add(request);
+    this.freed();
   }
 
   /** Hands on what sessions have room for. */
