@@ -22,8 +22,8 @@ export interface SendOptions extends Dispatcher.DispatchOptions {
 
 /** What carries a request, as far as the response has to know of it. */
 export interface Carrier extends SocketWatcher {
-  /** Requests that it has carried. */
-  served: number;
+  /** Whether it was open before it was given the request, which it may close under. */
+  readonly isReused: boolean;
   /** Whether it is connected: what fails then fails with that, and not while connecting. */
   readonly isOpen: boolean;
   /** Itself, where all that it reads meanwhile is of this one response. */

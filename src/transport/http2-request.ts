@@ -40,7 +40,7 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   rawHeaders: string[] | null = null;
   rawTrailers: string[] | null = null;
   // Whether to send again is decided here, where it is known what the upstream has seen.
-  served = 0;
+  readonly isReused = false;
   wasReset = false;
   minorVersion: number | undefined = 1;
   awaitsHead = false;

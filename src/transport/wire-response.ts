@@ -84,7 +84,7 @@ export class WireResponse
     const { connection } = this.#try.request;
     this.#body.begin(controller, connection?.line);
     noteSent(this.#try, this.attempt);
-    this.#reused = connection === undefined || connection.served++ > 0;
+    this.#reused = connection === undefined || connection.isReused;
     if (connection === undefined) return;
     connection.awaitsHead = true;
     connection.minorVersion = 1;
