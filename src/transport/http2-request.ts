@@ -5,7 +5,7 @@ import { BadResponseError, ConnectError } from '../exchange/errors.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { Carrier, SendOptions } from './carrier.js';
 import { http2Fields, lengthOf, statedLength, withoutPseudo } from './http2-fields.js';
-import { cancel, onWhole } from './http2-stream.js';
+import { cancel, hasTaken, onWhole } from './http2-stream.js';
 
 const { NGHTTP2_REFUSED_STREAM } = constants;
 
@@ -231,7 +231,7 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   #expire(): void {
     // It is the client that keeps a paused body waiting, or an upload, and it has limits of its own.
     if (this.paused) return;
-    if (this.#waitsForUpload()) {
+    if (!this.#answered && hasTaken(this.#stream, this.options.body)) {
       this.#timer?.refresh();
       return;
     }
@@ -240,13 +240,6 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
     const error = this.#answered ? new BodyTimeoutError() : new HeadersTimeoutError();
     this.#cancel();
     this.#settle(error);
-  }
-
-  /** Whether the upstream has taken all that has come of the upload, and more is to come. */
-  #waitsForUpload(): boolean {
-    const { body } = this.options;
-    if (this.#answered || !(body instanceof Readable) || body.readableEnded) return false;
-    return this.#stream?.writableLength === 0;
   }
 
   #finish(): void {
