@@ -3,7 +3,7 @@ import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'nod
 import { createServer as createHttpsServer } from 'node:https';
 import { createServer as createNetServer } from 'node:net';
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { exchangeOf, type Handler, type ProxyPassOptions, proxyPass } from 'headrace';
+import { exchangeOf, type Handler, type ProxyPassOptions, proxyPass, rewriteUrl } from 'headrace';
 import { type Authority, authority, type Certificate } from '../helpers/certificates.js';
 import { rawClient, rawRequest } from '../helpers/client.js';
 import {
@@ -103,6 +103,28 @@ describe('an upstream that speaks HTTP/2', () => {
   it('sees the Host that the client sent when it is to', async () => {
     const upstream = await secure(echo, { host: 'client' });
     expect((await rawRequest(upstream.through, get())).body).toBe('GET /path gateway ');
+  });
+
+  it('never gets what Node would send by its low bytes: that is 400, and not another path or line', async () => {
+    const upstream = await http2Upstream(echo);
+    const target = `http://127.0.0.1:${upstream.port}/public`;
+    const pass = proxyPass(target, { http2: 'prior-knowledge' });
+    closeAfter(() => pass.close());
+    const { record, errors } = recordErrors();
+    const user: Handler = (req, _res, next) => {
+      if (req.headers['x-user']) req.headers['x-user'] = '\u010d\u010ax-admin: 1';
+      next?.();
+    };
+    const { port } = await gateway('express 5', user, rewriteUrl(decodeURI), pass, record);
+    // U+012E and U+012F end in the bytes of `.` and `/`, U+010D and U+010A in those of CR and LF.
+    for (const path of ['/%C4%AE%C4%AE%C4%AFadmin/x', '/a%C4%8D%C4%8Ab', '/a?%20b']) {
+      expect((await rawRequest(port, get(path))).status).toBe(400);
+    }
+    const named = get().replace('Host', 'X-User: ada\r\nHost');
+    expect((await rawRequest(port, named)).status).toBe(400);
+    expect(errors.map(({ code }) => code)).toEqual(Array(4).fill('ERR_PROXY_BAD_REQUEST'));
+    expect(upstream.streams).toEqual([]);
+    expect((await rawRequest(port, get('/%41'))).body).toContain('GET /public/A ');
   });
 
   it('keeps lines apart, and its trailers follow the body', async () => {
@@ -334,6 +356,33 @@ describe('an upstream that speaks HTTP/2', () => {
       }, resolve);
     });
     expect(await ended).toMatchObject({ code: 'ERR_PROXY_BODY_TIMEOUT', status: 408 });
+  });
+
+  it('is not to blame for a client that stops in its upload: that is 408, and others go on', async () => {
+    const upstream = await secure(
+      (stream, headers) => {
+        stream.resume();
+        if (headers[':method'] === 'GET') respond()(stream, headers, stream.session as never);
+      },
+      { headersTimeoutMs: 40, bodyTimeoutMs: 200 },
+    );
+    const fields = 'Host: gateway\r\nContent-Length: 9';
+    const slow = rawRequest(upstream.through, `PUT / HTTP/1.1\r\n${fields}\r\n\r\nhalf`);
+    await eventually('the stream', () => upstream.streams.length === 1);
+    expect((await slow).status).toBe(408);
+    expect(upstream.codes()).toEqual(['ERR_PROXY_BODY_TIMEOUT']);
+    expect((await rawRequest(upstream.through, get())).status).toBe(200);
+    expect(upstream.sessions).toHaveLength(1);
+  });
+
+  it('that does not take an upload is 504, though the client has more of it', async () => {
+    const upstream = await secure(() => {}, { headersTimeoutMs: 50, bodyTimeoutMs: 2_000 });
+    const client = await rawClient(
+      upstream.through,
+      `PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n${'x'.repeat(2_000_000)}`,
+    );
+    expect(await client.until((all) => all.includes('\r\n\r\n'))).toMatch(/^HTTP\/1\.1 504 /);
+    expect(upstream.codes()).toEqual(['ERR_PROXY_HEADERS_TIMEOUT']);
   });
 
   it('with a head that is too long, or of too many fields, is 502', async () => {

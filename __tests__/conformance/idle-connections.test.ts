@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { describe, expect, it } from '@jest/globals';
-import { proxyPass } from 'headrace';
+import { proxyPass, type Upstream, UpstreamPool } from 'headrace';
+import { probe } from '../../src/transport/probe.js';
 import { rawClient, rawRequest } from '../helpers/client.js';
 import { closeAfter, gateway, OK, rawUpstream } from '../helpers/servers.js';
 
@@ -19,6 +20,25 @@ function random(seed: number): () => number {
 }
 
 describe('an upstream that closes idle connections', () => {
+  it('under the first request behind a health probe shows in nothing', async () => {
+    const carried = new Map<Socket, number>();
+    const upstream = await rawUpstream((_request, socket) => {
+      const before = carried.get(socket) ?? 0;
+      carried.set(socket, before + 1);
+      if (before === 0) return OK;
+      socket.destroy();
+      return undefined;
+    });
+    const pool = new UpstreamPool([{ url: upstream.url, transport: {} }]);
+    closeAfter(() => pool.close());
+    await probe(pool.upstreams[0] as Upstream, '/', 1_000, true);
+    // undici takes a connection back once it is done with telling of the end.
+    await new Promise(setImmediate);
+    const { port } = await gateway('express 5', proxyPass(pool));
+    expect((await rawRequest(port, GET)).status).toBe(200);
+    expect([...carried.values()]).toEqual([2, 1]);
+  });
+
   it('at random shows in none of up to 10,000 GET requests', async () => {
     const chance = random(1);
     const carried = new Map<Socket, number>();

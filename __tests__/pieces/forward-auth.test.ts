@@ -18,6 +18,7 @@ import {
   rawUpstream,
   serve,
 } from '../helpers/servers.js';
+import { eventually } from '../helpers/settled.js';
 
 interface Rig {
   readonly framework?: (typeof frameworks)[number];
@@ -245,10 +246,10 @@ describe('forwardAuth', () => {
     ],
     [
       'has too much to say',
-      `HTTP/1.1 403 No\r\nContent-Length: 70000\r\n\r\n${'x'.repeat(70_000)}`,
+      `HTTP/1.1 500 No\r\nContent-Length: 70000\r\n\r\n${'x'.repeat(70_000)}`,
     ],
     ['says nothing', () => undefined],
-    ['stops in the middle', 'HTTP/1.1 403 No\r\nContent-Length: 5\r\n\r\nab'],
+    ['stops in the middle', 'HTTP/1.1 500 No\r\nContent-Length: 5\r\n\r\nab'],
   ];
 
   it.each(failing)(
@@ -269,6 +270,59 @@ describe('forwardAuth', () => {
       expect(onlyRequest(lenient.upstream).lines('x-user')).toEqual([]);
     },
   );
+
+  const page = `Content-Length: 70000\r\n\r\n${'x'.repeat(70_000)}`;
+  it.each<[string, string]>([
+    ['403 with too much of a page', `HTTP/1.1 403 No\r\n${page}`],
+    ['302 with too much of a page', `HTTP/1.1 302 Found\r\nLocation: /login\r\n${page}`],
+    ['404 with too much of a page', `HTTP/1.1 404 No\r\n${page}`],
+    ['401 whose body comes too late', 'HTTP/1.1 401 Who\r\nContent-Length: 9\r\n\r\nno!'],
+    ['401 with too many fields', `HTTP/1.1 401 Who\r\n${'A: b\r\n'.repeat(257)}\r\n`],
+  ])('takes a %s for a no without words, whatever is said of errors', async (_, answer) => {
+    for (const onError of ['deny', 'allow'] as const) {
+      const auth = await rawUpstream(answer);
+      const { ask, errors, upstream } = await guarded(auth.url, { timeoutMs: 150, onError });
+      const { status, body } = await ask('GET /');
+      expect([status, errors[0]?.code]).toEqual([403, 'ERR_PROXY_FORBIDDEN']);
+      expect(body).not.toContain('xxx');
+      expect(upstream.sockets).toEqual([]);
+    }
+  });
+
+  it('takes a 401 that breaks off for a no without words, and a 200 or 500 that cannot be read for none', async () => {
+    const fields = 'A: b\r\n'.repeat(257);
+    for (const [answer, expected] of [
+      ['HTTP/1.1 401 Who\r\nContent-Length: 9\r\n\r\nno!', 403],
+      [`HTTP/1.1 200 OK\r\n${fields}\r\n`, 503],
+      [`HTTP/1.1 500 Oops\r\n${page}`, 503],
+    ] as const) {
+      const auth = await rawUpstream((_bytes, socket) => void socket.end(answer));
+      const { ask } = await guarded(auth.url);
+      expect([answer.slice(0, 12), (await ask('GET /')).status]).toEqual([
+        answer.slice(0, 12),
+        expected,
+      ]);
+    }
+  });
+
+  it('lets a yes pass at its head, and ends one that goes on for too long', async () => {
+    let open = 0;
+    const auth = await service((_req, res) => {
+      open++;
+      res.writeHead(200).flushHeaders();
+      const drip = setInterval(() => res.write('.'), 5);
+      res.on('close', () => {
+        clearInterval(drip);
+        open--;
+      });
+    });
+    const { ask } = await guarded(auth.url, { timeoutMs: 100, transport: { connections: 1 } });
+    expect((await ask('GET /')).status).toBe(200);
+    expect(open).toBe(1);
+    await eventually('the end of the yes', () => open === 0);
+    expect((await ask('GET /')).status).toBe(200);
+    await eventually('the end of the other', () => open === 0);
+  });
 
   it('answers 503 when there is nobody to ask', async () => {
     const { ask, errors } = await guarded('http://127.0.0.1:1');

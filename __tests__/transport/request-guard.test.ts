@@ -173,6 +173,7 @@ describe('outgoingPath', () => {
     '/a%2Fb/%2e%2e/./..//c',
     '/%zz',
     '/caf\xe9',
+    '/"<>^`{|}~',
     '/a?b=c?d&//e\\f',
     '/a?\\',
   ])('gives %j as it is', (path) => {
@@ -184,6 +185,7 @@ describe('outgoingPath', () => {
     ['/a?b#c?d', '/a?b'],
     ['/a#\\', '/a'],
     ['/#', '/'],
+    ['/a# \u010d', '/a'],
   ])('never sends the fragment of %j', (path, sent) => {
     expect(outgoingPath(path)).toBe(sent);
   });
@@ -192,6 +194,15 @@ describe('outgoingPath', () => {
     'refuses %j',
     (path) => {
       expect(refusal(() => outgoingPath(path))).toBe(400);
+    },
+  );
+
+  it.each([' ', '\t', '\r', '\n', '\0', '\x7f', '\u010d\u010a', '\u012e\u012e\u012f', '\u{1f600}'])(
+    'refuses %j, which no target can have, whether in the path or in the query',
+    (text) => {
+      for (const path of [`/a${text}b`, `/a?${text}`, `/${text}#b`]) {
+        expect(refusal(() => outgoingPath(path))).toBe(400);
+      }
     },
   );
 });

@@ -14,7 +14,7 @@ import { connectionsTo } from '../transport/connections.js';
 import { deliver, fail } from '../transport/deliver.js';
 import { forbidden } from '../transport/forbidden.js';
 import { ownRequest } from '../transport/own-request.js';
-import { Subrequest, type SubrequestAnswer } from '../transport/subrequest.js';
+import { BrokenAnswerError, Subrequest, type SubrequestAnswer } from '../transport/subrequest.js';
 import { Via } from '../transport/via.js';
 import { parseTarget } from '../upstreams/target.js';
 import { Upstream } from '../upstreams/upstream.js';
@@ -226,6 +226,10 @@ function withoutAnswer(
 ): void {
   exchange.inFlight = undefined;
   if (!exchange.open) return;
+  // It has said no, whatever has become of the rest of it.
+  if (cause instanceof BrokenAnswerError && cause.status >= 300 && cause.status < 500) {
+    return fail(exchange, forbidden('DENIED', `forwardAuth: ${cause.message}`), next);
+  }
   // A request that cannot even be asked about is not let through by it.
   const isUnfit = (cause as { code?: unknown }).code === 'UND_ERR_INVALID_ARG';
   if (!allowsErrors || isUnfit)

@@ -22,8 +22,8 @@ export interface SendOptions extends Dispatcher.DispatchOptions {
 
 /** What carries a request, as far as the response has to know of it. */
 export interface Carrier extends SocketWatcher {
-  /** Requests that it has carried. */
-  served: number;
+  /** Whether it was open before it was given the request, which it may close under. */
+  readonly isReused: boolean;
   /** Whether it is connected: what fails then fails with that, and not while connecting. */
   readonly isOpen: boolean;
   /** Itself, where all that it reads meanwhile is of this one response. */
@@ -32,6 +32,8 @@ export interface Carrier extends SocketWatcher {
   cut(reason: Error): void;
   /** What it carries, and has to end when that takes too long. */
   answer?: Awaited | undefined;
+  /** Takes the request out of the line in which it waits, if there is one that it can leave. */
+  leave?(reason: Error): void;
   /** Gives its socket away, which has switched to another protocol. */
   letGo?(socket: Socket): void;
 }

@@ -15,7 +15,7 @@ export interface Connections {
   readonly sendsHeadsAlone: boolean;
   /** Sends over any connection, an idle one first. */
   dispatch(options: SendOptions, handler: Dispatcher.DispatchHandler): void;
-  /** Sends over a connection that nobody has used before. */
+  /** Sends without waiting in line: over a connection that nobody has used before, or as a stream of its own. */
   dispatchFresh(options: SendOptions, handler: Dispatcher.DispatchHandler): void;
   close(): Promise<void>;
   /** How many there are, and what waits for one; not known of a dispatcher of the user's. */
@@ -102,10 +102,10 @@ class OwnConnections implements Connections {
   }
 }
 
-/** One connection, which knows how much it has carried and how its socket fared. */
+/** One connection, which knows how its socket fared. */
 class Connection extends Client implements Carrier, Line, Waiter {
   // All of the present socket.
-  served = 0;
+  isReused = false;
   wasReset = false;
   minorVersion: number | undefined = 1;
   awaitsHead = false;
@@ -163,6 +163,8 @@ class Connection extends Client implements Carrier, Line, Waiter {
 
   override dispatch(options: SendOptions, handler: Dispatcher.DispatchHandler): boolean {
     options.connection = this;
+    // Noted here, and not by who is answered: what it has carried may have been a probe.
+    this.isReused = this.isOpen;
     return super.dispatch(options, handler);
   }
 
@@ -173,7 +175,7 @@ class Connection extends Client implements Carrier, Line, Waiter {
       // One that has been given away may close long after the next one was opened.
       if (this.#socket === socket) this.#lost();
     });
-    this.served = 0;
+    this.isReused = false;
     this.wasReset = false;
     this.waiting = undefined;
     this.spent = undefined;

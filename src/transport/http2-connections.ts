@@ -6,7 +6,8 @@ import type { ConnectionCounts, Upstream } from '../upstreams/upstream.js';
 import type { SendOptions } from './carrier.js';
 import type { Connections } from './connections.js';
 import { connector } from './connector.js';
-import { Http2Request } from './http2-request.js';
+import { Http2Queue } from './http2-queue.js';
+import { type Http2Line, Http2Request } from './http2-request.js';
 import { Http2Session, type SessionOwner } from './http2-session.js';
 
 /**
@@ -14,17 +15,17 @@ import { Http2Session, type SessionOwner } from './http2-session.js';
  * sends one upload at a time and loses requests at GOAWAY: see docs/decisions/048. Where the upstream
  * chooses HTTP/1.1, or a connection is to be switched to another protocol, undici has it.
  */
-export class Http2Connections implements Connections, SessionOwner {
+export class Http2Connections implements Connections, SessionOwner, Http2Line {
   readonly #upstream: Upstream;
   readonly #settings: ConnectionSettings;
   readonly #connect: buildConnector.connector;
   readonly #http1: Connections;
   readonly #sessions: Http2Session[] = [];
-  /** What waits for a session, in the order in which it came. */
-  readonly #queue: Http2Request[] = [];
+  readonly #queue = new Http2Queue();
   /** Sessions that have been opened. */
   #opened = 0;
   #connecting = false;
+  #placing = false;
   #choseHttp1 = false;
   #closing: (() => void) | undefined = undefined;
   #closed: Promise<void> | undefined = undefined;
@@ -42,19 +43,13 @@ export class Http2Connections implements Connections, SessionOwner {
 
   dispatch(options: SendOptions, handler: Dispatcher.DispatchHandler): void {
     if (this.#choseHttp1 || options.upgrade) return this.#http1.dispatch(options, handler);
-    const request = new Http2Request(
-      options,
-      handler,
-      this.#upstream,
-      this.#settings.maxHeaderBytes,
-    );
-    if (this.#closed !== undefined) return request.fail(new errors.ClientClosedError());
-    this.#queue.push(request);
-    this.freed();
+    this.#line(options, handler, false);
   }
 
+  /** Streams share a session: what must not wait in line takes any, and goes before all that waits. */
   dispatchFresh(options: SendOptions, handler: Dispatcher.DispatchHandler): void {
-    this.#http1.dispatchFresh(options, handler);
+    if (this.#choseHttp1 || options.upgrade) return this.#http1.dispatchFresh(options, handler);
+    this.#line(options, handler, true);
   }
 
   counts(): ConnectionCounts {
@@ -62,7 +57,7 @@ export class Http2Connections implements Connections, SessionOwner {
     return {
       open: open + this.#sessions.length,
       idle: idle + this.#sessions.filter(({ isIdle }) => isIdle).length,
-      waiting: waiting + this.#queue.length,
+      waiting: waiting + this.#queue.size,
     };
   }
 
@@ -80,9 +75,15 @@ export class Http2Connections implements Connections, SessionOwner {
   }
 
   freed(): void {
+    // What is placed can end at once. It is placed in a loop: a call for each would fill the stack.
+    if (this.#placing) return;
     this.#place();
-    if (this.#queue.length > 0) this.#grow();
-    else this.#endIfIdle();
+    if (this.#queue.size > 0 && !this.#connecting) this.#grow();
+    this.#endIfIdle();
+  }
+
+  leave(request: Http2Request): void {
+    if (this.#queue.delete(request)) this.#endIfIdle();
   }
 
   closed(session: Http2Session, error: Error | undefined): void {
@@ -93,28 +94,36 @@ export class Http2Connections implements Connections, SessionOwner {
 
   takesBack(request: Http2Request): boolean {
     request.newerThan = this.#opened;
-    this.#queue.unshift(request);
+    this.#queue.addFirst(request);
     return true;
+  }
+
+  #line(options: SendOptions, handler: Dispatcher.DispatchHandler, isFirst: boolean): void {
+    const { maxHeaderBytes } = this.#settings;
+    const request = new Http2Request(options, handler, this.#upstream, maxHeaderBytes, this);
+    if (this.#closed !== undefined) return request.fail(new errors.ClientClosedError());
+    if (isFirst) this.#queue.addFirst(request);
+    else this.#queue.add(request);
+    this.freed();
   }
 
   /** Hands on what sessions have room for. */
   #place(): void {
-    for (let request = this.#queue[0]; request !== undefined; request = this.#queue[0]) {
-      const session = this.#sessionFor(request);
-      if (session === undefined) return;
-      this.#queue.shift();
-      session.send(request);
+    this.#placing = true;
+    try {
+      this.#queue.place(this.#sessions);
+    } finally {
+      this.#placing = false;
     }
   }
 
-  #sessionFor({ newerThan }: Http2Request): Http2Session | undefined {
-    return this.#sessions.find((one) => one.number > newerThan && one.room > 0);
-  }
-
-  /** Opens one more session, unless one is on its way. */
+  /** Opens one more session. Where there can be no more, what has waited for one takes what there is. */
   #grow(): void {
     const { length } = this.#sessions.filter((one) => !one.isEnding);
-    if (this.#connecting || length >= this.#settings.connections) return;
+    if (length >= this.#settings.connections) {
+      if (this.#queue.takeAny()) this.#place();
+      return;
+    }
     this.#connecting = true;
     const { hostname, host, protocol, port } = new URL(this.#upstream.origin);
     this.#connect({ hostname, host, protocol, port }, (error, socket) => {
@@ -139,27 +148,24 @@ export class Http2Connections implements Connections, SessionOwner {
   #fallBack(): void {
     this.#connecting = false;
     this.#choseHttp1 = true;
-    for (const { options, handler } of this.#queue.splice(0))
+    for (const { options, handler } of this.#queue.clear()) {
+      options.connection = undefined;
       this.#http1.dispatch(options, handler);
+    }
     this.#endIfIdle();
   }
 
   /** There is no new session to be had. What can wait for one of those that are there, does. */
   #refuse(error: Error): void {
     this.#connecting = false;
-    const waiting = this.#queue.splice(0);
-    const canWait = this.#sessions.some((one) => !one.isEnding);
-    for (const request of waiting) {
-      request.newerThan = 0;
-      if (canWait) this.#queue.push(request);
-      else request.fail(error);
-    }
+    if (this.#sessions.some((one) => !one.isEnding)) this.#queue.takeAny();
+    else for (const request of this.#queue.clear()) request.fail(error);
     this.#place();
     this.#endIfIdle();
   }
 
   #endIfIdle(): void {
-    if (this.#closing === undefined || this.#connecting || this.#queue.length > 0) return;
+    if (this.#closing === undefined || this.#connecting || this.#queue.size > 0) return;
     for (const session of this.#sessions) session.close();
     if (this.#sessions.length === 0) this.#closing();
   }

@@ -5,7 +5,7 @@ import { BadResponseError, ConnectError } from '../exchange/errors.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { Carrier, SendOptions } from './carrier.js';
 import { http2Fields, lengthOf, statedLength, withoutPseudo } from './http2-fields.js';
-import { cancel, onWhole } from './http2-stream.js';
+import { cancel, hasTaken, onWhole } from './http2-stream.js';
 
 const { NGHTTP2_REFUSED_STREAM } = constants;
 
@@ -23,6 +23,12 @@ export interface Http2Sender {
   takesBack(request: Http2Request, lost: boolean): boolean;
 }
 
+/** Where a request waits for a session. */
+export interface Http2Line {
+  /** Nobody waits for the answer any more. */
+  leave(request: Http2Request): void;
+}
+
 /**
  * One request over HTTP/2: what undici is to a handler, with a stream of `node:http2` in its place.
  * It is its own carrier, too: what a carrier can tell of HTTP/1 does not happen here.
@@ -34,11 +40,10 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   rawHeaders: string[] | null = null;
   rawTrailers: string[] | null = null;
   // Whether to send again is decided here, where it is known what the upstream has seen.
-  served = 0;
+  readonly isReused = false;
   wasReset = false;
   minorVersion: number | undefined = 1;
   awaitsHead = false;
-  readonly isOpen = true;
   readonly line = undefined;
   /** Only sessions that were opened after so many others will do. */
   newerThan = 0;
@@ -49,6 +54,7 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   readonly handler: Dispatcher.DispatchHandler;
   readonly #upstream: Upstream;
   readonly #maxHeaderBytes: number;
+  readonly #line: Http2Line;
   #sender: Http2Sender | undefined = undefined;
   #stream: ClientHttp2Stream | undefined = undefined;
   #timer: NodeJS.Timeout | undefined = undefined;
@@ -65,11 +71,20 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
     handler: Dispatcher.DispatchHandler,
     upstream: Upstream,
     maxHeaderBytes: number,
+    line: Http2Line,
   ) {
     this.options = options;
     this.handler = handler;
     this.#upstream = upstream;
     this.#maxHeaderBytes = maxHeaderBytes;
+    this.#line = line;
+    // From the start: who gives it up while it waits must find it.
+    options.connection = this;
+  }
+
+  /** Whether it has been on a session. */
+  get isOpen(): boolean {
+    return this.tries > 0;
   }
 
   /** Whether all that has to be sent is still there. */
@@ -81,7 +96,6 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   /** Opens a stream for it; false when nobody wants it any more. */
   send(session: ClientHttp2Session, sender: Http2Sender): boolean {
     const { options } = this;
-    options.connection = this;
     this.#sender = sender;
     let stream: ClientHttp2Stream;
     try {
@@ -91,8 +105,10 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
         endStream: options.body === null,
       });
     } catch (error) {
-      // What Node will not put into a request, nobody can send.
-      const unfit = error instanceof TypeError && new errors.InvalidArgumentError(error.message);
+      const { name, message } = error as Error;
+      // What Node will not put into a request, nobody can send. By its name: in a realm of its own, as
+      // that of a test is, an error of Node's is an instance of nothing.
+      const unfit = name === 'TypeError' && new errors.InvalidArgumentError(message);
       this.#settle(unfit || (error as Error));
       return false;
     }
@@ -113,8 +129,13 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
     if (this.aborted) return;
     this.aborted = true;
     this.reason = reason;
+    this.#line.leave(this);
     this.#cancel();
     this.#settle(reason);
+  }
+
+  leave(reason: Error): void {
+    this.abort(reason);
   }
 
   pause(): void {
@@ -208,8 +229,12 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   }
 
   #expire(): void {
-    // It is the client that keeps a paused body waiting, and it has a limit of its own.
+    // It is the client that keeps a paused body waiting, or an upload, and it has limits of its own.
     if (this.paused) return;
+    if (!this.#answered && hasTaken(this.#stream, this.options.body)) {
+      this.#timer?.refresh();
+      return;
+    }
     const { HeadersTimeoutError, BodyTimeoutError } = errors;
     this.#slow = !this.#answered;
     const error = this.#answered ? new BodyTimeoutError() : new HeadersTimeoutError();

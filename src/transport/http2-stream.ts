@@ -1,4 +1,5 @@
 import { type ClientHttp2Stream, constants } from 'node:http2';
+import { Readable } from 'node:stream';
 
 /**
  * Resets a stream. Node's `close()` ends it in good order first, and half an upload would look whole to
@@ -8,6 +9,11 @@ export function cancel(stream: ClientHttp2Stream): void {
   if (stream.closed) return;
   stream._final = (done) => done();
   stream.close(constants.NGHTTP2_CANCEL);
+}
+
+/** Whether all that has come of an upload has been taken by the upstream, and more is to come. */
+export function hasTaken(stream: ClientHttp2Stream | undefined, body: unknown): boolean {
+  return body instanceof Readable && !body.readableEnded && stream?.writableLength === 0;
 }
 
 /**

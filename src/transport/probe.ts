@@ -2,6 +2,7 @@ import type { Dispatcher } from 'undici';
 import { connectionSettings } from '../connection-settings.js';
 import type { ProbeResult } from '../upstreams/active-health.js';
 import type { Upstream } from '../upstreams/upstream.js';
+import type { SendOptions } from './carrier.js';
 import { connectionsTo } from './connections.js';
 import { ownRequest } from './own-request.js';
 
@@ -20,9 +21,9 @@ export function probe(
 ): Promise<ProbeResult> {
   return new Promise((resolve, reject) => {
     const handler = new ProbeHandler(needsBody, resolve, reject);
-    handler.limit(timeoutMs);
     const whole = upstream.basePath + path + (upstream.query && `?${upstream.query}`);
     const request = ownRequest(upstream, whole, headersFor(upstream), timeoutMs);
+    handler.limit(timeoutMs, request);
     const connections = connectionsTo(upstream, upstream.settings ?? usualSettings);
     const { open = 0, idle = 0 } = connections.counts?.() ?? {};
     // Where all are busy, it must not wait in line with requests, and be taken for unanswered.
@@ -57,11 +58,12 @@ class ProbeHandler implements Dispatcher.DispatchHandler {
     this.#reject = reject;
   }
 
-  limit(timeoutMs: number): void {
+  limit(timeoutMs: number, request: SendOptions): void {
     this.#timer = setTimeout(() => {
       const error = new Error(`no answer within ${timeoutMs} ms`);
       this.onResponseError(undefined, error);
-      this.#controller?.abort(error);
+      if (this.#controller === undefined) request.connection?.leave?.(error);
+      else this.#controller.abort(error);
     }, timeoutMs);
     this.#timer.unref();
   }

@@ -114,16 +114,25 @@ export function targetAuthority(url: string): string | undefined {
   return authority;
 }
 
+/** What almost no path has: `#`, a backslash, and what no target can have. */
+const UNUSUAL = /[^!"$-[\]-~\x80-\xff]/;
+
+/** What no target can have, were it written as `rewriteUrl()` may have decoded it. */
+const UNFIT = /[^!-~\x80-\xff]/;
+
 /**
  * Path and query to forward, as text without the fragment. They are never parsed into a URL, which
  * would resolve dot segments and let `//host` name another origin.
  *
- * @throws BadRequestError when it is not a path.
+ * @throws BadRequestError when it is not a path, or has characters that a target cannot have.
  */
 export function outgoingPath(path: string): string {
   if (path.charCodeAt(0) !== 0x2f) throw new BadRequestError('The request target is not a path');
+  if (!UNUSUAL.test(path)) return path;
   const fragment = path.indexOf('#');
   const sent = fragment === -1 ? path : path.slice(0, fragment);
+  // Sent by its low byte, as HTTP/2 of Node would send it, U+012E is a dot, and U+010A ends a line.
+  if (UNFIT.test(sent)) throw new BadRequestError('The path has a character that it cannot have');
   const backslash = sent.indexOf('\\');
   if (backslash !== -1 && !sent.slice(0, backslash).includes('?')) {
     throw new BadRequestError('The path has a backslash');

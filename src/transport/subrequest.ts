@@ -26,10 +26,20 @@ export interface SubrequestEnd {
   readonly reject: (error: Error) => void;
 }
 
+/** An answer whose head has come, but not the rest of it. */
+export class BrokenAnswerError extends Error {
+  readonly status: number;
+
+  constructor(status: number, cause: Error) {
+    super(`it answered ${status}, and then failed: ${cause.message}`, { cause });
+    this.status = status;
+  }
+}
+
 /** A request of our own on behalf of another one: without a body, and with a limit of time and bytes. */
 export class Subrequest implements Dispatcher.DispatchHandler, InFlight {
   readonly #connections: Connections;
-  readonly #options: SendOptions;
+  #options: SendOptions;
   readonly #end: SubrequestEnd;
   #controller: Dispatcher.DispatchController | undefined = undefined;
   #timer: NodeJS.Timeout | undefined = undefined;
@@ -49,7 +59,7 @@ export class Subrequest implements Dispatcher.DispatchHandler, InFlight {
   /** Sends it. Whatever happens, it has ended after `timeoutMs`. */
   send(timeoutMs: number): void {
     this.#timer = setTimeout(() => {
-      this.#fail(new Error(`no answer within ${timeoutMs} ms`));
+      this.#stop(new Error(`no answer within ${timeoutMs} ms`));
     }, timeoutMs);
     this.#timer.unref();
     try {
@@ -60,7 +70,7 @@ export class Subrequest implements Dispatcher.DispatchHandler, InFlight {
   }
 
   abandon(): void {
-    this.#fail(new Error('nobody waits for the answer any more'));
+    this.#stop(new Error('nobody waits for the answer any more'));
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -70,30 +80,30 @@ export class Subrequest implements Dispatcher.DispatchHandler, InFlight {
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
     if (status < 200) return;
-    const head = responseHead(rawFields(controller.rawHeaders), POLICY, MAX_FIELDS);
-    if (typeof head === 'string') return this.#fail(new Error(`an unfit answer: ${head}`));
     this.#status = status;
+    const head = responseHead(rawFields(controller.rawHeaders), POLICY, MAX_FIELDS);
+    if (typeof head === 'string') return this.#stop(new Error(`an unfit answer: ${head}`));
     this.#lines = head.lines;
+    // The limit stands: the rest of a yes must not keep the connection for ever.
     if (status < 300) this.#done();
   }
 
   onResponseData(_controller: unknown, chunk: Buffer): void {
     this.#length += chunk.length;
     if (this.#length > MAX_BODY_BYTES) {
-      this.#fail(new Error(`the answer has more than ${MAX_BODY_BYTES} bytes`));
-      // Of a yes, the rest is not waited for.
-      this.#controller?.abort(new Error('the body is too long'));
+      this.#stop(new Error(`the answer has more than ${MAX_BODY_BYTES} bytes`));
     } else if (!this.#over) {
       this.#chunks.push(chunk);
     }
   }
 
   onResponseEnd(): void {
+    clearTimeout(this.#timer);
     this.#done();
   }
 
   onResponseError(_controller: unknown, error: Error): void {
-    if (this.#over) return;
+    if (this.#over) return clearTimeout(this.#timer);
     // The keep-alive race: the server has closed an idle connection as we sent.
     const wasLost =
       'code' in error && ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'].includes(String(error.code));
@@ -102,11 +112,13 @@ export class Subrequest implements Dispatcher.DispatchHandler, InFlight {
     }
     this.#again = true;
     this.#controller = undefined;
-    this.#connections.dispatchFresh({ ...this.#options, connection: undefined }, this);
+    this.#options = { ...this.#options, connection: undefined };
+    this.#connections.dispatchFresh(this.#options, this);
   }
 
   #done(): void {
-    if (!this.#finish()) return;
+    if (this.#over) return;
+    this.#over = true;
     this.#end.resolve({
       status: this.#status,
       lines: this.#lines,
@@ -115,15 +127,16 @@ export class Subrequest implements Dispatcher.DispatchHandler, InFlight {
   }
 
   #fail(error: Error): void {
-    if (!this.#finish()) return;
-    this.#end.reject(error);
-    this.#controller?.abort(error);
+    clearTimeout(this.#timer);
+    if (this.#over) return;
+    this.#over = true;
+    this.#end.reject(this.#status === 0 ? error : new BrokenAnswerError(this.#status, error));
   }
 
-  #finish(): boolean {
-    if (this.#over) return false;
-    this.#over = true;
-    clearTimeout(this.#timer);
-    return true;
+  /** Ends what is under way, or waits for its turn. */
+  #stop(error: Error): void {
+    this.#fail(error);
+    if (this.#controller === undefined) this.#options.connection?.leave?.(error);
+    else this.#controller.abort(error);
   }
 }

@@ -84,7 +84,7 @@ export class WireResponse
     const { connection } = this.#try.request;
     this.#body.begin(controller, connection?.line);
     noteSent(this.#try, this.attempt);
-    this.#reused = connection === undefined || connection.served++ > 0;
+    this.#reused = connection === undefined || connection.isReused;
     if (connection === undefined) return;
     connection.awaitsHead = true;
     connection.minorVersion = 1;
@@ -261,11 +261,13 @@ export class WireResponse
     this.#abort(reason);
   }
 
-  /** Ends what is under way on the wire. What still waits for its turn is dropped when that comes. */
+  /** Ends what is under way on the wire. What waits in a line of undici's is dropped when its turn comes. */
   #abort(reason: ProxyError): void {
+    const { connection } = this.#try.request;
+    if (this.#controller === undefined) return connection?.leave?.(reason);
     // Left to itself, undici opens another connection for the request that it has just given up.
-    if (this.#controller !== undefined) this.#try.request.connection?.cut(reason);
-    this.#controller?.abort(reason);
+    connection?.cut(reason);
+    this.#controller.abort(reason);
   }
 
   /** The client has not read for too long. */
