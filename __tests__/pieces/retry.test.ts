@@ -57,7 +57,7 @@ async function hasty(bytes: number, answer: string): Promise<{ url: string; rece
 
 /** A pipeline that retries at once; the exchanges that went through it. */
 async function retrying(
-  upstreams: readonly { url: string }[],
+  upstreams: readonly { url: string; priority?: number }[],
   {
     strategy = { pick: ([first]) => first },
     ...options
@@ -70,7 +70,7 @@ async function retrying(
     next?.();
   };
   const balancer = loadBalancer({
-    upstreams: upstreams.map(({ url }) => url),
+    upstreams: upstreams.map(({ url, priority }) => ({ url, priority })),
     strategy,
     health: { passive: false },
   });
@@ -380,6 +380,23 @@ describe('where a retry goes', () => {
     await rawRequest(port, request('GET /'));
     const order = exchanges[0]?.attempts.map(({ upstream }) => upstream.url);
     expect(order).toEqual([first.url, second.url, second.url]);
+  });
+
+  it('is to those in reserve when all others were tried, and to the others again after that', async () => {
+    const upstreams = [await answering(503), await answering(503), await answering(503)];
+    const list = upstreams.map(({ url }, i) => ({ url, priority: i === 0 ? 1 : 0 }));
+    const { port, exchanges } = await retrying(list, { retries: 4, budget: false });
+    await rawRequest(port, request('GET /'));
+    const order = exchanges[0]?.attempts.map(({ upstream }) => upstream.url);
+    expect(order).toEqual([1, 2, 0, 1, 2].map((i) => upstreams[i]?.url));
+  });
+
+  it('is to the reserve where all before it are down, at every request', async () => {
+    const down = [{ url: await refusing() }, { url: await refusing() }];
+    const reserve = { ...(await rawUpstream()), priority: 1 };
+    const { port } = await retrying([...down, reserve], { budget: false });
+    const { statuses } = await load(port, { more: (sent) => sent < 20 });
+    expect(statuses).toEqual({ 200: 20 });
   });
 
   it('is nowhere where all want to be left alone for longer, whoever said so last', async () => {

@@ -91,8 +91,8 @@ interface RetryPolicy {
 
 /**
  * Tries again where that is safe: whatever had not been sent at all, and idempotent methods after a
- * lost connection or one of `statuses`. Each try goes to another upstream while there is one. Place it
- * after `loadBalancer()`; before `circuitBreaker()` each try is the breaker's to decide.
+ * lost connection or one of `statuses`. Each try goes to another upstream while there is one, in reserve
+ * or not. Place it after `loadBalancer()`; before `circuitBreaker()` each try is the breaker's to decide.
  *
  * @example
  * app.use(loadBalancer({ upstreams }), retry({ retries: 2 }), proxyPass());

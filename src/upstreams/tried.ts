@@ -30,6 +30,6 @@ export class Tried {
       all.push(one);
       if (one === upstream || until > latest) some.push(one);
     }
-    return [all, some].find((except) => pool?.eligible.some((other) => !except.includes(other)));
+    return [all, some].find((except) => pool?.hasOthers(except));
   }
 }
