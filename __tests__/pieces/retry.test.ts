@@ -58,7 +58,7 @@ async function hasty(bytes: number, answer: string): Promise<{ url: string; rece
 
 /** A pipeline that retries at once; the exchanges that went through it. */
 async function retrying(
-  upstreams: readonly { url: string }[],
+  upstreams: readonly { url: string; priority?: number }[],
   {
     strategy = { pick: ([first]) => first },
     ...options
@@ -71,7 +71,7 @@ async function retrying(
     next?.();
   };
   const balancer = loadBalancer({
-    upstreams: upstreams.map(({ url }) => url),
+    upstreams: upstreams.map(({ url, priority }) => ({ url, priority })),
     strategy,
     health: { passive: false },
   });
@@ -381,10 +381,67 @@ describe('where a retry goes', () => {
 
   it('is past one that wants to be left alone for longer, to one that was tried before', async () => {
     const [first, second] = [await answering(503), await answering(503, 'Retry-After: 60')];
-    const { port, exchanges } = await retrying([second, first], { retries: 3 });
+    const third = await answering(503);
+    const upstreams = [second, first, third];
+    const { port, exchanges } = await retrying(upstreams, { retries: 4, budget: false });
     await rawRequest(port, request('GET /'));
     const order = exchanges[0]?.attempts.map(({ upstream }) => upstream.url);
-    expect(order).toEqual([second.url, first.url, second.url, first.url]);
+    expect(order).toEqual([second.url, first.url, third.url, first.url, third.url]);
+  });
+
+  it('is not to the one that just failed while there is another', async () => {
+    const [first, second] = [await answering(503), await answering(503)];
+    const { port, exchanges } = await retrying([first, second], { retries: 3, budget: false });
+    await rawRequest(port, request('GET /'));
+    const order = exchanges[0]?.attempts.map(({ upstream }) => upstream.url);
+    expect(order).toEqual([first.url, second.url, first.url, second.url]);
+  });
+
+  it('is to the same one again where the other wants to be left alone for longer', async () => {
+    const [first, second] = [await answering(503, 'Retry-After: 60'), await answering(503)];
+    const { port, exchanges } = await retrying([first, second]);
+    await rawRequest(port, request('GET /'));
+    const order = exchanges[0]?.attempts.map(({ upstream }) => upstream.url);
+    expect(order).toEqual([first.url, second.url, second.url]);
+  });
+
+  it('is to those in reserve when all others were tried, and to the others again after that', async () => {
+    const upstreams = [await answering(503), await answering(503), await answering(503)];
+    const list = upstreams.map(({ url }, i) => ({ url, priority: i === 0 ? 1 : 0 }));
+    const { port, exchanges } = await retrying(list, { retries: 4, budget: false });
+    await rawRequest(port, request('GET /'));
+    const order = exchanges[0]?.attempts.map(({ upstream }) => upstream.url);
+    expect(order).toEqual([1, 2, 0, 1, 2].map((i) => upstreams[i]?.url));
+  });
+
+  it('is to the reserve where all before it are down, at every request', async () => {
+    const down = [{ url: await refusing() }, { url: await refusing() }];
+    const reserve = { ...(await rawUpstream()), priority: 1 };
+    const { port } = await retrying([...down, reserve], { budget: false });
+    const { statuses } = await load(port, { more: (sent) => sent < 20 });
+    expect(statuses).toEqual({ 200: 20 });
+  });
+
+  it('is nowhere where all want to be left alone for longer, whoever said so last', async () => {
+    const upstreams = [
+      await answering(503, 'Retry-After: 60'),
+      await answering(503, 'Retry-After: 50'),
+    ];
+    const { port, exchanges } = await retrying(upstreams, { retries: 5 });
+    expect((await rawRequest(port, request('GET /'))).header('retry-after')).toBe('50');
+    expect(exchanges[0]?.attempts).toHaveLength(2);
+  });
+
+  it('is nowhere where the last one is out, and the others want to be left alone', async () => {
+    const busy = await answering(503, 'Retry-After: 60');
+    const removed: RawUpstream = await rawUpstream(() => {
+      pool.remove(removed.url);
+      return 'HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nsad.';
+    });
+    const { port, pool, exchanges } = await retrying([busy, removed]);
+    await rawRequest(port, request('GET /'));
+    const order = exchanges[0]?.attempts.map(({ upstream }) => upstream.url);
+    expect(order).toEqual([busy.url, removed.url]);
   });
 });
 
@@ -497,6 +554,16 @@ describe('pauses', () => {
     expect((await rawRequest(port, request('GET /'))).status).toBe(200);
     const [first, second] = exchanges[0]?.attempts ?? [];
     expect((second?.startedAt ?? 0) - (first?.headAt ?? 0)).toBeGreaterThan(998);
+  });
+
+  it('are as long as an upstream has asked for, also when another was tried in between', async () => {
+    const busy = await answering(503, 'Retry-After: 1');
+    const { port, exchanges } = await retrying([busy, await answering(503)]);
+    await rawRequest(port, request('GET /'));
+    const [first, second, third] = exchanges[0]?.attempts ?? [];
+    expect(third?.upstream.url).toBe(busy.url);
+    expect((second?.startedAt ?? 0) - (first?.headAt ?? 0)).toBeLessThan(500);
+    expect((third?.startedAt ?? 0) - (first?.headAt ?? 0)).toBeGreaterThan(998);
   });
 
   it.each(['2', 'Fri, 31 Dec 9999 23:59:59 GMT'])(

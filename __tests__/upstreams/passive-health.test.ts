@@ -2,9 +2,11 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import {
   type PassiveHealthOptions,
   Upstream,
+  type UpstreamInit,
   UpstreamPool,
   type UpstreamPoolOptions,
 } from 'headrace';
+import { anExchange } from '../helpers/exchanges.js';
 
 beforeEach(() => void jest.useFakeTimers());
 afterEach(() => void jest.useRealTimers());
@@ -14,7 +16,7 @@ const URLS = ['http://a', 'http://b', 'http://c', 'http://d'];
 /** A pool whose clock is that of the timers, and what it tells. */
 function watched(
   passive: PassiveHealthOptions | false,
-  urls: readonly string[] = URLS,
+  urls: readonly UpstreamInit[] = URLS,
   options: UpstreamPoolOptions = {},
 ) {
   const pool = new UpstreamPool(urls, { ...options, health: { passive }, now: Date.now });
@@ -163,6 +165,101 @@ describe('how many may be out', () => {
     jest.advanceTimersByTime(1_000);
     fail(at(1));
     expect([at(0).usable, at(1).usable]).toEqual([true, false]);
+  });
+});
+
+describe('how many may be out, with others in reserve', () => {
+  /** So many upstreams of each priority, from 0 on: `http://p0-0` and so on. */
+  function tiers(passive: PassiveHealthOptions, ...sizes: number[]) {
+    const list = sizes.flatMap((size, priority) =>
+      Array.from({ length: size }, (_, i) => ({ url: `http://p${priority}-${i}`, priority })),
+    );
+    const { pool } = watched({ maxFailures: 1, ejectMs: 1_000, ...passive }, list);
+    const named = (name: string) =>
+      pool.upstreams.find(({ hostname }) => hostname === name) as Upstream;
+    const eligible = () => pool.eligible.map(({ hostname }) => hostname).join(' ');
+    return { pool, named, eligible };
+  }
+
+  it.each([0.01, 0.5, 1])(
+    'is all that have somebody behind them, whatever the share: %d',
+    (maxEjectedRatio) => {
+      const { named, eligible } = tiers({ maxEjectedRatio }, 3, 1);
+      for (const i of [0, 1, 2]) fail(named(`p0-${i}`));
+      expect(eligible()).toBe('p1-0');
+    },
+  );
+
+  it('is none where the share is 0', () => {
+    const { named, eligible } = tiers({ maxEjectedRatio: 0 }, 2, 1);
+    for (const i of [0, 1]) fail(named(`p0-${i}`), 9);
+    expect(eligible()).toBe('p0-0 p0-1');
+  });
+
+  it('is the usual share where nobody in reserve is in use', () => {
+    const { named, eligible } = tiers({}, 3, 1);
+    named('p1-0').bar('unhealthy');
+    for (const i of [0, 1, 2]) fail(named(`p0-${i}`));
+    expect(eligible()).toBe('p0-2');
+    named('p1-0').lift('unhealthy');
+    fail(named('p0-2'));
+    expect(eligible()).toBe('p1-0');
+  });
+
+  it('is the same share of the reserves, and never the last of them', () => {
+    const { named, eligible } = tiers({}, 4, 2);
+    for (const i of [0, 1, 2, 3]) fail(named(`p0-${i}`));
+    fail(named('p1-0'));
+    expect(eligible()).toBe('p1-1');
+  });
+
+  it('is a reserve that fails while those before it do not', () => {
+    const { named, eligible } = tiers({}, 2, 1);
+    fail(named('p1-0'));
+    expect(named('p1-0').usable).toBe(false);
+    fail(named('p0-0'));
+    expect(eligible()).toBe('p0-0 p0-1');
+  });
+
+  it('is each priority in turn, of several', () => {
+    const { named, eligible } = tiers({}, 2, 2, 1);
+    for (const name of ['p0-0', 'p0-1', 'p1-0', 'p1-1']) fail(named(name));
+    expect(eligible()).toBe('p2-0');
+    jest.advanceTimersByTime(1_000);
+    expect(eligible()).toBe('p0-0 p0-1');
+  });
+
+  it('is no more than the usual share once the reserve fails too: those come back that are next', () => {
+    const { named, eligible } = tiers({}, 4, 1);
+    for (const i of [2, 0, 1, 3]) {
+      fail(named(`p0-${i}`));
+      jest.advanceTimersByTime(10);
+    }
+    fail(named('p1-0'));
+    expect(eligible()).toBe('p0-0 p0-2');
+    expect(named('p1-0').usable).toBe(true);
+  });
+
+  it('asks all in turn while all fail, each for no longer than before', () => {
+    const { named, eligible } = tiers({ ejectMs: 60_000 }, 2, 1);
+    for (const name of ['p0-0', 'p0-1']) fail(named(name));
+    const asked: string[] = [];
+    for (let i = 0; i < 6; i++) {
+      jest.advanceTimersByTime(10);
+      const name = eligible();
+      asked.push(name);
+      fail(named(name));
+    }
+    expect(asked).toEqual(['p1-0', 'p0-0', 'p1-0', 'p0-1', 'p1-0', 'p0-0']);
+    expect(secondsOut(named('p0-1'))).toBe(60);
+  });
+
+  it('leaves the reserve alone again when those before it are back', () => {
+    const { pool, named, eligible } = tiers({}, 2, 1);
+    for (const i of [0, 1]) fail(named(`p0-${i}`));
+    expect(pool.pick(anExchange())?.hostname).toBe('p1-0');
+    jest.advanceTimersByTime(1_000);
+    expect(eligible()).toBe('p0-0 p0-1');
   });
 });
 

@@ -94,6 +94,36 @@ describe('what may be chosen', () => {
 });
 
 describe('pick', () => {
+  it('goes to those in reserve, by their priority, once all before them have been tried', () => {
+    const pool = new UpstreamPool([
+      { url: 'http://last', priority: 7 },
+      { url: 'http://reserve-1', priority: 1 },
+      { url: 'http://reserve-2', priority: 1 },
+      'http://a',
+      'http://b',
+    ]);
+    const exchange = anExchange();
+    const tried: Upstream[] = [];
+    for (let i = 0; i < 5; i++) tried.push(pool.pick(exchange, tried) as Upstream);
+    const order = tried.map(({ hostname }) => hostname.replace(/-.*/, '')).join(' ');
+    expect(order).toMatch(/^(a b|b a) reserve reserve last$/);
+    expect(urls(pool.eligible)).toEqual(['http://a', 'http://b']);
+    expect(['a', 'b']).toContain(pool.pick(exchange, tried)?.hostname);
+  });
+
+  it('passes by those in reserve that may not be used, and gives nothing once it is closed', async () => {
+    const pool = new UpstreamPool([
+      'http://a',
+      { url: 'http://reserve', priority: 1 },
+      { url: 'http://last', priority: 2 },
+    ]);
+    const [a, reserve] = pool.upstreams as [Upstream, Upstream];
+    reserve.bar('unhealthy');
+    expect(pool.pick(anExchange(), [a])?.hostname).toBe('last');
+    await pool.close();
+    expect(pool.pick(anExchange(), [a])).toBeUndefined();
+  });
+
   it('counts a request as in flight from the pick to the end of its exchange', () => {
     const pool = new UpstreamPool(['http://a']);
     const [a] = pool.upstreams;

@@ -5,6 +5,7 @@ import type { UpstreamResponse } from '../exchange/upstream-response.js';
 import { callable, fraction, inspect, known, milliseconds, wholeNumber } from '../options.js';
 import type { BudgetGauge } from '../upstreams/budget-metrics.js';
 import { RetryBudget } from '../upstreams/retry-budget.js';
+import { Tried } from '../upstreams/tried.js';
 import type { Upstream } from '../upstreams/upstream.js';
 
 /** How many retries there may be for all requests together. */
@@ -84,13 +85,14 @@ interface RetryPolicy {
   readonly budget: RetryBudget | undefined;
   readonly baseMs: number;
   readonly maxMs: number;
+  readonly now: () => number;
   readonly random: () => number;
 }
 
 /**
  * Tries again where that is safe: whatever had not been sent at all, and idempotent methods after a
- * lost connection or one of `statuses`. Each try goes to another upstream while there is one. Place it
- * after `loadBalancer()`; before `circuitBreaker()` each try is the breaker's to decide.
+ * lost connection or one of `statuses`. Each try goes to another upstream while there is one, in reserve
+ * or not. Place it after `loadBalancer()`; before `circuitBreaker()` each try is the breaker's to decide.
  *
  * @example
  * app.use(loadBalancer({ upstreams }), retry({ retries: 2 }), proxyPass());
@@ -150,6 +152,7 @@ function policyOf(options: RetryOptions): RetryPolicy {
     budget: budget === false ? undefined : budgetOf(budget, now),
     baseMs,
     maxMs,
+    now,
     random,
   };
 }
@@ -184,7 +187,7 @@ async function sendWithRetries(
   policy: RetryPolicy,
 ): Promise<UpstreamResponse> {
   policy.budget?.earn();
-  const tried: Upstream[] = [];
+  let tried: Tried | undefined;
   for (let n = 0; ; n++) {
     const result: Result = await send().then(
       (response) => ({ response }),
@@ -193,20 +196,23 @@ async function sendWithRetries(
     const last = n >= policy.retries || !exchange.open;
     if (last || !mayRetry(exchange, result, policy)) return settled(result);
     const before = exchange.upstream;
+    const time = policy.now();
     const askedMs = askedFor(result);
+    tried ??= new Tried();
+    tried.note(before, time + askedMs);
     const again = askedMs <= policy.maxMs && isKept(exchange);
-    if (!again && !hasOther(exchange)) return settled(result);
+    const except = tried.passedBy(exchange, time + policy.maxMs);
+    if (except === undefined && !again) return settled(result);
     // Nothing has been chosen yet: that would take the turn of somebody who is sent.
     if (policy.budget?.spend() === false) {
       exchange.isOutOfRetries = true;
       return settled(result);
     }
-    if (before !== undefined) tried.push(before);
-    moveOn(exchange, tried, again);
-    const isSame = exchange.upstream === before;
-    if (isSame && !again) return settled(result);
+    moveOn(exchange, except);
+    if (exchange.upstream === before && !again) return settled(result);
     if ('response' in result) result.response.discard();
-    await pause(exchange, delayBefore(n, isSame ? askedMs : 0, policy));
+    const waitMs = tried.askableFrom(exchange.upstream) - time;
+    await pause(exchange, Math.max(backoffMs(n, policy), waitMs));
     if (!exchange.open) throw new ClientClosedError({ upstream: before });
   }
 }
@@ -238,23 +244,17 @@ function isKept({ pool, upstream }: Exchange): boolean {
   return pool === undefined || upstream === undefined || pool.keeps(upstream);
 }
 
-/** Whether the pool has another upstream for it. */
-function hasOther({ pool, upstream }: Exchange): boolean {
-  return pool?.eligible.some((other) => other !== upstream) ?? false;
-}
-
-/** Gives the exchange to the upstream of the next try: one not tried yet, where there is one. */
-function moveOn(exchange: Exchange, tried: readonly Upstream[], again: boolean): void {
+/** Gives the exchange to the upstream of the next try: another one than these, or once more the same. */
+function moveOn(exchange: Exchange, except: readonly Upstream[] | undefined): void {
   const { pool, upstream: before } = exchange;
   if (pool === undefined) return;
-  const isNew = pool.eligible.some((upstream) => !tried.includes(upstream));
-  const except = isNew || again ? tried : tried.slice(-1);
-  exchange.upstream = pool.pick(exchange, except) ?? pool.give(exchange, before);
+  const other = except === undefined ? undefined : pool.pick(exchange, except);
+  exchange.upstream = other ?? pool.give(exchange, before);
 }
 
-/** Full jitter, and no sooner than the same upstream has asked for. */
-function delayBefore(n: number, askedMs: number, { baseMs, maxMs, random }: RetryPolicy): number {
-  return Math.max(random() * Math.min(maxMs, baseMs * 2 ** n), askedMs);
+/** Full jitter. */
+function backoffMs(n: number, { baseMs, maxMs, random }: RetryPolicy): number {
+  return random() * Math.min(maxMs, baseMs * 2 ** n);
 }
 
 /** How long the upstream wants not to be asked again. */

@@ -39,27 +39,6 @@ export function connectAlike(one: Upstream, other: Upstream): boolean {
   );
 }
 
-/** The usable ones of the lowest priority number that has any. */
-export function eligibleOf(upstreams: readonly Upstream[]): readonly Upstream[] {
-  const usable = upstreams.filter((upstream) => upstream.usable);
-  let priority = Number.POSITIVE_INFINITY;
-  let mixed = false;
-  for (const upstream of usable) {
-    mixed ||= priority !== Number.POSITIVE_INFINITY && upstream.priority !== priority;
-    priority = Math.min(priority, upstream.priority);
-  }
-  return mixed ? usable.filter((upstream) => upstream.priority === priority) : usable;
-}
-
-/** What is left of the eligible ones without some; all of them where that would be none. */
-export function others(
-  eligible: readonly Upstream[],
-  except: readonly Upstream[],
-): readonly Upstream[] {
-  const left = eligible.filter((upstream) => !except.includes(upstream));
-  return left.length > 0 ? left : eligible;
-}
-
 /** Lets probes pass to those that it is time for. */
 export function halfOpenDue(upstreams: readonly Upstream[]): void {
   for (const upstream of upstreams) if (upstream.bars.has('open')) upstream.halfOpenDue();

@@ -26,7 +26,8 @@ export interface PassiveHealthOptions {
    */
   readonly maxEjectMs?: number | undefined;
   /**
-   * Most of the pool that may be out at once, as a share.
+   * Most of the pool that may be out at once, as a share. It holds for upstreams with nothing in reserve
+   * behind them: any number of the others may be out. With 0, none is ever put out.
    *
    * @default 0.5
    */
@@ -52,6 +53,8 @@ interface Record {
   failures: number[];
   /** Ejections in a row. */
   ejections: number;
+  /** When it may come back. */
+  until: number;
   timer: NodeJS.Timeout | undefined;
 }
 
@@ -142,11 +145,13 @@ export class PassiveHealth {
   }
 
   #eject(upstream: Upstream, record: Record): void {
-    if (upstream.bars.has('ejected') || !this.#mayEject(upstream)) return;
+    if (upstream.bars.has('ejected')) return;
+    if (!this.#mayEject(upstream)) return this.#letBack(upstream);
     const { ejectMs, maxEjectMs } = this.#settings;
     const duration = Math.min(ejectMs * 2 ** Math.min(record.ejections, 30), maxEjectMs);
     record.ejections += 1;
     record.failures = [];
+    record.until = this.#scope.now() + duration;
     // One that somebody has put back meanwhile left its timer behind.
     clearTimeout(record.timer);
     record.timer = setTimeout(() => upstream.lift('ejected'), duration);
@@ -154,22 +159,48 @@ export class PassiveHealth {
     upstream.bar('ejected');
   }
 
-  /** Whether this one may be out too. Never the last one in use: a bad upstream is better than none. */
+  /**
+   * Whether this one may be out too: always, where one in reserve is there for it. Else what has none in
+   * reserve must not all go, or a fault that they share takes everything. And never the last one in use: a
+   * bad upstream is better than none.
+   */
   #mayEject(candidate: Upstream): boolean {
+    const { maxEjectedRatio } = this.#settings;
     const upstreams = this.#scope.upstreams();
-    let ejected = 0;
-    let othersInUse = false;
+    let last = -1;
     for (const upstream of upstreams) {
-      if (upstream.bars.has('ejected')) ejected += 1;
-      othersInUse ||= upstream !== candidate && upstream.well;
+      if (upstream !== candidate && upstream.well) last = Math.max(last, upstream.priority);
     }
-    return othersInUse && ejected + 1 <= upstreams.length * this.#settings.maxEjectedRatio;
+    if (last > candidate.priority) return maxEjectedRatio > 0;
+    const uncovered = upstreams.filter(({ priority }) => priority >= last);
+    const ejected = uncovered.filter(({ bars }) => bars.has('ejected')).length;
+    return last !== -1 && ejected + 1 <= uncovered.length * maxEjectedRatio;
+  }
+
+  /**
+   * One in reserve fails as well, and cannot be put out. Then no more are out than could be without it:
+   * those come back that would be next. Or one that is well again would wait behind a reserve that is not.
+   */
+  #letBack({ priority }: Upstream): void {
+    const upstreams = this.#scope.upstreams();
+    const allowed = Math.floor(upstreams.length * this.#settings.maxEjectedRatio);
+    const tooMany = upstreams.filter(({ bars }) => bars.has('ejected')).length - allowed;
+    if (tooMany <= 0) return;
+    const before = [...this.#records]
+      .filter(([upstream]) => upstream.priority < priority && upstream.bars.has('ejected'))
+      .sort(([, one], [, other]) => one.until - other.until);
+    for (const [upstream, record] of before.slice(0, tooMany)) {
+      clearTimeout(record.timer);
+      // It was not out for as long as it was to be: the next time is no longer.
+      record.ejections = Math.max(0, record.ejections - 1);
+      upstream.lift('ejected');
+    }
   }
 
   #recordOf(upstream: Upstream): Record {
     let record = this.#records.get(upstream);
     if (record === undefined) {
-      record = { failures: [], ejections: 0, timer: undefined };
+      record = { failures: [], ejections: 0, until: 0, timer: undefined };
       this.#records.set(upstream, record);
     }
     return record;

@@ -5,15 +5,7 @@ import { callable, inspect, known, milliseconds } from '../options.js';
 import { ActiveHealth, type Probe } from './active-health.js';
 import type { Discovery } from './discovery/discovery.js';
 import { follow } from './discovery/follow.js';
-import {
-  connectAlike,
-  eligibleOf,
-  halfOpenDue,
-  isDiscovery,
-  others,
-  parseList,
-  refusalOf,
-} from './list.js';
+import { connectAlike, halfOpenDue, isDiscovery, parseList, refusalOf } from './list.js';
 import { ListedSet } from './listed-set.js';
 import { PassiveHealth } from './passive-health.js';
 import { PoolEvents } from './pool-events.js';
@@ -28,6 +20,7 @@ import {
 import { SlowStart } from './slow-start.js';
 import { type UpstreamStats, upstreamStats } from './stats.js';
 import type { Strategy } from './strategy.js';
+import { Tiers } from './tiers.js';
 import { Upstream, type UpstreamInit, type UpstreamObserver } from './upstream.js';
 
 /**
@@ -48,8 +41,8 @@ export class UpstreamPool {
 
   #upstreams: readonly Upstream[] = [];
   #closed = false;
-  /** Made anew when it is next asked for after something has changed. */
-  #eligible: readonly Upstream[] | undefined = undefined;
+  /** The usable ones; sorted anew when they are next asked for after something has changed. */
+  #tiers: Tiers | undefined = undefined;
 
   /** @throws TypeError or RangeError when the list or an option is not what it should be. */
   constructor(
@@ -103,23 +96,31 @@ export class UpstreamPool {
 
   /** The upstreams that may be chosen now. */
   get eligible(): readonly Upstream[] {
-    this.#eligible ??= this.#closed ? [] : eligibleOf(this.#upstreams);
-    return this.#eligible;
+    return this.#usable().first;
   }
 
   /**
    * Chooses an upstream for an exchange and counts the request as in flight there until the exchange
-   * ends. `except` leaves out what has been tried, as long as there is anything else.
+   * ends. `except` leaves out what has been tried, as long as there is anything else, in reserve or not.
    */
   pick(exchange: Exchange, except?: readonly Upstream[]): Upstream | undefined {
     if (this.eligible.length === 0) halfOpenDue(this.#upstreams);
-    const candidates = except === undefined ? this.eligible : others(this.eligible, except);
+    const candidates = except === undefined ? this.eligible : this.#usable().without(except);
     const chosen = this.#strategy.pick(candidates, exchange);
     const upstream =
       chosen === undefined || this.#slowStart === undefined
         ? chosen
         : this.#slowStart.choose(chosen, candidates, exchange, this.#strategy);
     return this.give(exchange, upstream);
+  }
+
+  /**
+   * Whether there is anything else to choose than these.
+   *
+   * @internal
+   */
+  hasOthers(except: readonly Upstream[]): boolean {
+    return this.#usable().hasOthers(except);
   }
 
   /**
@@ -232,18 +233,23 @@ export class UpstreamPool {
    */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#eligible = undefined;
+    this.#tiers = undefined;
     this.#stopFollowing?.();
     this.#passive?.close();
     this.#active?.close();
     await Promise.all([...this.#upstreams, ...this.draining].map((upstream) => upstream.close()));
   }
 
+  #usable(): Tiers {
+    this.#tiers ??= new Tiers(this.#closed ? [] : this.#upstreams);
+    return this.#tiers;
+  }
+
   #replace(next: readonly Upstream[]): void {
     const before = new Set(this.#upstreams);
     const after = new Set(next);
     this.#upstreams = next;
-    this.#eligible = undefined;
+    this.#tiers = undefined;
     for (const upstream of after) if (!before.has(upstream)) this.#enter(upstream, !before.size);
     for (const upstream of before) if (!after.has(upstream)) this.#leave(upstream);
     this.#changed();
@@ -273,7 +279,7 @@ export class UpstreamPool {
   }
 
   #changed(): void {
-    this.#eligible = undefined;
+    this.#tiers = undefined;
     if (this.#events.isHeard('change')) this.#events.tell('change', this.eligible);
   }
 

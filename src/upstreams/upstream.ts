@@ -24,7 +24,8 @@ export interface UpstreamOptions {
    */
   readonly weight?: number | undefined;
   /**
-   * Lower ones are used first; an upstream of a higher number only when no lower one may be.
+   * Lower ones are used first; an upstream of a higher number only when no lower one may be, or for a
+   * retry that has tried all lower ones.
    *
    * @default 0
    */

@@ -90,6 +90,35 @@ describe('consistentHash', () => {
     });
   });
 
+  it.each([
+    [[0.02, 0.06]],
+    [[0.001, 0.003]],
+    [[0.5, 0.3, 0.2]],
+    [[0.95, 0.05]],
+    [Array.from({ length: 60 }, (_, i) => (i < 30 ? 1 / 30 : 3 / 30))],
+    [Array.from({ length: 20 }, (_, i) => (i < 10 ? 0.025 : 0.075))],
+  ])('goes by weights in relation to each other, however small: %j', (weights) => {
+    const counts = countOwners(
+      manyUpstreams(weights.length, (i) => weights[i] as number),
+      40_000,
+    );
+    const smallest = Math.min(...weights);
+    const sumOf = (values: readonly number[]) =>
+      values.reduce((sum, value, i) => sum + (weights[i] === smallest ? value : 0), 0);
+    const ratio = sumOf(counts) / 40_000 / (sumOf(weights) / weights.reduce((a, b) => a + b));
+    expect(ratio).toBeGreaterThan(0.85);
+    expect(ratio).toBeLessThan(1.15);
+  });
+
+  it('moves no other keys when one of a small weight comes that others have as well', () => {
+    const weightOf = (i: number) => (i % 2 === 0 ? 0.03 : 0.5);
+    const [more, fewer] = [manyUpstreams(21, weightOf), manyUpstreams(20, weightOf)];
+    const urlsOf = (upstreams: Upstream[]) => ownersOf(byHeader(), upstreams, 5_000).map(String);
+    const [after, earlier] = [urlsOf(more), urlsOf(fewer)];
+    const moved = after.filter((url, key) => url !== earlier[key]);
+    expect(new Set(moved)).toEqual(new Set([String(more[20])]));
+  });
+
   it('gives none of 100 upstreams 1.4 times its share of the keys', () => {
     const counts = countOwners(manyUpstreams(100), 40_000);
     expect(Math.max(...counts) / 400).toBeLessThan(1.4);
@@ -131,12 +160,33 @@ describe('consistentHash, when the pool changes', () => {
     expect(ownersOf(strategy, [...all], KEYS)).toEqual(before);
   });
 
-  it('sends a retry where the key would go if the one that failed were gone', () => {
+  it('sends a retry where the key would go if the ones that failed were gone', () => {
+    const options = fc.constantFrom<ConsistentHashOptions>({}, { boundedLoad: 1.25 });
+    const weights = fc.array(fc.constantFrom(1, 2, 5), { minLength: 3, maxLength: 12 });
+    fc.assert(
+      fc.property(weights, options, fc.nat(), fc.nat(), (each, options, seed, count) => {
+        const candidates = manyUpstreams(each.length, (i) => each[i] as number);
+        const random = seeded(seed);
+        for (const upstream of candidates) upstream.inFlight = Math.floor(random() * 5);
+        const failed = candidates
+          .filter((_, i) => i > 0 && random() < 0.5)
+          .slice(0, 1 + (count % 3));
+        const left = candidates.filter((upstream) => !failed.includes(upstream));
+        const strategy = byHeader(options);
+        ownersOf(strategy, candidates, 1);
+        const retried = Array.from({ length: 40 }, (_, i) =>
+          strategy.pick([...left], exchangeWith({ key: `key ${i}` })),
+        );
+        expect(retried).toEqual(ownersOf(byHeader(options), left, 40));
+      }),
+    );
+  });
+
+  it('goes on as before after a retry', () => {
     const strategy = byHeader();
     const left = before[0] as Upstream;
     ownersOf(strategy, all, 1);
-    const retried = strategy.pick(without(all, left), exchangeWith({ key: 'key 0' }));
-    expect(retried).not.toBe(left);
+    strategy.pick(without(all, left), exchangeWith({ key: 'key 0' }));
     expect(ownersOf(strategy, all, 100)).toEqual(before.slice(0, 100));
   });
 

@@ -3,8 +3,23 @@ import { HashRing } from '../../../src/upstreams/strategies/hash-ring.js';
 import { manyUpstreams, upstreamsOf } from '../../helpers/upstreams.js';
 
 describe('HashRing', () => {
-  it('has points for each upstream by its weight, and one at least', () => {
-    expect(new HashRing(upstreamsOf(1, 2, 0.5, 0.001), 16).size).toBe(16 + 32 + 8 + 1);
+  it('has points for each upstream by its weight', () => {
+    expect(new HashRing(upstreamsOf(1, 2, 3.5), 16).size).toBe(16 + 32 + 56);
+  });
+
+  it('has twice as many, and so on, until the smallest weight has what it needs', () => {
+    expect(new HashRing(upstreamsOf(1, 0.5), 16).size).toBe(32 + 16);
+    expect(new HashRing(upstreamsOf(0.02, 0.06), 16).size).toBe(20 + 61);
+    expect(new HashRing(upstreamsOf(0.02, 0.06), 4).size).toBe(5 + 15);
+  });
+
+  it('has one at least for each, where more would be too many', () => {
+    const ring = new HashRing(upstreamsOf(1, Number.MIN_VALUE), 16);
+    expect(ring.size).toBeLessThanOrEqual(262_144);
+    const owners = Array.from({ length: ring.size }, (_, point) => ring.ownerOf(point).weight);
+    expect(owners).toContain(Number.MIN_VALUE);
+    expect(new HashRing(upstreamsOf(Number.MIN_VALUE, Number.MIN_VALUE), 16).size).toBe(2);
+    expect(new HashRing(upstreamsOf(1, 0), 16).size).toBe(17);
   });
 
   it('never has more than 262,144 points, as long as there are fewer upstreams', () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { Roster } from '../../../src/upstreams/strategies/roster.js';
-import type { Upstream } from '../../../src/upstreams/upstream.js';
-import { upstreamsOf } from '../../helpers/upstreams.js';
+import { type Prepared, Roster } from '../../../src/upstreams/strategies/roster.js';
+import { Upstream } from '../../../src/upstreams/upstream.js';
+import { manyUpstreams, upstreamsOf } from '../../helpers/upstreams.js';
 
 describe('Roster', () => {
   it('prepares once for a list', () => {
@@ -46,13 +46,51 @@ describe('Roster', () => {
     expect(roster.for(left).candidates).toBe(list);
     expect(roster.for(left).candidates).toBe(left);
   });
+
+  it('keeps what is prepared for each priority: retries go from one to the next and back', () => {
+    const { roster, prepared } = setUp();
+    const lists = [upstreamsOf(1, 1), inReserve(2), inReserve(3, 2)];
+    for (let i = 0; i < 3; i++)
+      for (const list of lists) expect(roster.for(list).candidates).toBe(list);
+    expect(prepared).toEqual(lists);
+    roster.for((lists[1] as Upstream[]).slice(1));
+    expect(prepared).toEqual(lists);
+  });
+
+  it('tells what was there before of the same priority only', () => {
+    const { roster, before } = setUp();
+    const lists = [upstreamsOf(1, 1), inReserve(2), upstreamsOf(1, 1), inReserve(2)];
+    for (const list of lists) roster.for(list);
+    expect(before.map((one) => one?.candidates)).toEqual([
+      undefined,
+      undefined,
+      lists[0],
+      lists[1],
+    ]);
+  });
+
+  it('forgets a priority all of whose upstreams have been removed', () => {
+    const { roster, before } = setUp();
+    const gone = inReserve(2);
+    roster.for(gone);
+    for (const upstream of gone) upstream.bar('draining');
+    roster.for(upstreamsOf(1, 1));
+    roster.for(inReserve(2));
+    expect(before).toEqual([undefined, undefined, undefined]);
+  });
 });
+
+function inReserve(count: number, priority = 1): Upstream[] {
+  return manyUpstreams(count).map(({ url }) => new Upstream({ url, priority }));
+}
 
 function setUp() {
   const prepared: (readonly Upstream[])[] = [];
-  const roster = new Roster((candidates) => {
+  const before: (Prepared | undefined)[] = [];
+  const roster = new Roster<Prepared>((candidates, previous) => {
     prepared.push(candidates);
+    before.push(previous);
     return { candidates };
   });
-  return { roster, prepared };
+  return { roster, prepared, before };
 }

@@ -34,6 +34,17 @@ describe('TotalLoad', () => {
     expect(load.hasRoom(heavy, 1.3)).toBe(true);
   });
 
+  it('stays as it was, and is not told, when it does not follow', () => {
+    const upstreams = [new Watched('http://a'), new Watched('http://b')];
+    const [one, other] = upstreams as [Watched, Watched];
+    one.inFlight = 1;
+    const load = new TotalLoad(upstreams, { follows: false });
+    expect([one.watchers.size, other.watchers.size]).toEqual([0, 0]);
+    one.inFlight = 2;
+    other.inFlight = 100;
+    expect(load.hasRoom(one, 1.5)).toBe(false);
+  });
+
   it('counts what was in flight before', () => {
     const upstreams = upstreamsOf(1, 1);
     for (const upstream of upstreams) upstream.inFlight = 10;

@@ -1,7 +1,7 @@
 import { inspect, known, wholeNumber } from '../../options.js';
 import type { Strategy } from '../strategy.js';
 import type { Upstream } from '../upstream.js';
-import { HashRing } from './hash-ring.js';
+import { HashRing, NOBODY } from './hash-ring.js';
 import { murmur3 } from './murmur3.js';
 import { keyReader, type RequestKey } from './request-key.js';
 import { type Prepared, Roster } from './roster.js';
@@ -17,8 +17,8 @@ export interface ConsistentHashOptions {
    */
   readonly key?: RequestKey | undefined;
   /**
-   * Points on the ring for an upstream of weight 1. More of them spread the keys more evenly and make
-   * each change of the pool dearer.
+   * Points on the ring for an upstream of weight 1, and at least for the one of the smallest weight. More
+   * of them spread the keys more evenly and make each change of the pool dearer.
    *
    * @default 16
    */
@@ -79,26 +79,43 @@ class Owners implements Prepared {
     this.#factor = factor ?? 0;
   }
 
-  /** The one of `candidates` that a key belongs to: all that this was made for, or some of them. */
+  /**
+   * The one of `candidates` that a key belongs to: all that this was made for, or some of them. Then it
+   * is the one that it would belong to if the others were gone, so that it stays there when they go.
+   */
   ownerOf(hash: number, candidates: readonly Upstream[]): Upstream | undefined {
-    let point = 0;
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-      point = this.#ring.pointOf(hash, attempt);
-      const upstream = this.#ring.ownerOf(point);
-      if (this.#takes(upstream, candidates)) return upstream;
-    }
-    for (let step = 1; step <= this.#ring.size; step++) {
-      const upstream = this.#ring.ownerOf((point + step) % this.#ring.size);
-      if (this.#takes(upstream, candidates)) return upstream;
-    }
-    // All that are left are full, and the others were left out: the bound is for the pool as a whole.
-    return candidates[(hash >>> 0) % candidates.length];
+    if (candidates === this.candidates) return this.#find(hash, NOBODY, this.load);
+    const gone = this.candidates.filter(leftOutOf(candidates));
+    const load = this.load && new TotalLoad(candidates, { follows: false });
+    return this.#find(hash, gone, load);
   }
 
-  #takes(upstream: Upstream, candidates: readonly Upstream[]): boolean {
-    if (candidates !== this.candidates && !candidates.includes(upstream)) return false;
-    return this.load?.hasRoom(upstream, this.#factor) ?? true;
+  #find(hash: number, gone: readonly Upstream[], load: TotalLoad | undefined): Upstream {
+    const ring = this.#ring;
+    const home = ring.pointOf(hash, 0, gone);
+    if (load === undefined) return ring.ownerOf(home);
+    let point = home;
+    for (let attempt = 1; attempt < MAX_ATTEMPTS; attempt++) {
+      if (load.hasRoom(ring.ownerOf(point), this.#factor)) return ring.ownerOf(point);
+      point = ring.pointOf(hash, attempt, gone);
+    }
+    for (let step = 0; step < ring.size; step++) {
+      const upstream = ring.ownerOf((point + step) % ring.size);
+      if (!gone.includes(upstream) && load.hasRoom(upstream, this.#factor)) return upstream;
+    }
+    // Only where weights have just been changed by hand: else somebody always has room.
+    return ring.ownerOf(home);
   }
+}
+
+/** Which of a list an excerpt of it leaves out, asked in the order of the list. */
+function leftOutOf(excerpt: readonly Upstream[]): (upstream: Upstream) => boolean {
+  let found = 0;
+  return (upstream) => {
+    if (excerpt[found] !== upstream) return true;
+    found += 1;
+    return false;
+  };
 }
 
 function factor(path: string, value: number): void {

@@ -11,6 +11,9 @@ const MAX_POINTS = 2 ** 18;
  */
 const PROBES = 8;
 
+/** No upstream is gone. */
+export const NOBODY: readonly Upstream[] = [];
+
 /** Makes numbers of a row far apart before they are mixed: 2^32 divided by the golden ratio. */
 const STEP = 0x9e3779b9;
 
@@ -40,13 +43,17 @@ export class HashRing implements Prepared {
     this.#fill(counts);
   }
 
-  /** The point of a key; another one, chosen independently, for each further `attempt`. */
-  pointOf(hash: number, attempt = 0): number {
+  /**
+   * The point of a key; another one, chosen independently, for each further `attempt`. It is the one that
+   * there would be if those `gone` had no points.
+   */
+  pointOf(hash: number, attempt = 0, gone = NOBODY): number {
     let nearest = 0;
     let shortest = Number.POSITIVE_INFINITY;
     for (let probe = attempt * PROBES; probe < (attempt + 1) * PROBES; probe++) {
       const place = mix((hash + Math.imul(probe, STEP)) | 0);
-      const point = this.#firstFrom(place);
+      const first = this.#firstFrom(place);
+      const point = gone.length === 0 ? first : this.#pastAll(gone, first);
       const distance = ((this.#places[point] as number) - place) >>> 0;
       if (distance < shortest) {
         shortest = distance;
@@ -71,6 +78,13 @@ export class HashRing implements Prepared {
     let point = this.#arcs[place >>> this.#shift] as number;
     while (point < this.#places.length && (this.#places[point] as number) < unsigned) point += 1;
     return point < this.#places.length ? point : 0;
+  }
+
+  /** The next point, from `first` on, of somebody else. */
+  #pastAll(gone: readonly Upstream[], first: number): number {
+    let point = first;
+    while (gone.includes(this.ownerOf(point))) point = point + 1 < this.size ? point + 1 : 0;
+    return point;
   }
 
   /** Sorts the points into their arcs as they are made: hashes are spread evenly, so each gets few. */
@@ -120,15 +134,28 @@ export class HashRing implements Prepared {
   }
 }
 
-/** Points by weight. Where they would be too many, half of them, and so on: halves stay where they are. */
+/**
+ * Points by weight. Where the smallest weight would have fewer than `replicas`, all have twice as many, and
+ * so on: rounding would make small weights alike. Where there would be too many, half of them, and so on.
+ * What is there stays where it is when others are added or taken away in this way, and as long as the
+ * smallest weight is the same, nothing of it depends on who comes or goes.
+ */
 function pointCounts(candidates: readonly Upstream[], replicas: number): number[] {
   let each = replicas;
+  const smallest = smallestWeight(candidates);
+  while (each * smallest < replicas && each < MAX_POINTS) each *= 2;
   for (;;) {
     const counts = candidates.map(({ weight }) => Math.max(1, Math.round(each * weight)));
     const points = counts.reduce((sum, count) => sum + count, 0);
     if (points <= MAX_POINTS || points === candidates.length) return counts;
     each /= 2;
   }
+}
+
+function smallestWeight(candidates: readonly Upstream[]): number {
+  let smallest = Number.POSITIVE_INFINITY;
+  for (const { weight } of candidates) if (weight > 0 && weight < smallest) smallest = weight;
+  return smallest;
 }
 
 /** Adds one and gives what was there. */

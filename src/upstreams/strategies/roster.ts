@@ -5,15 +5,22 @@ export interface Prepared {
   readonly candidates: readonly Upstream[];
 }
 
+/** What is kept for one priority. */
+interface Place<T> {
+  prepared: T;
+  /** The latest list that was taken for one with somebody left out. */
+  excerpt: readonly Upstream[] | undefined;
+}
+
 /**
  * Keeps what a strategy has prepared until the candidates change. A retry chooses once from a list of
- * its own, which leaves out what has been tried: preparing for that, and then again for the whole list,
- * would cost more than the choice is worth.
+ * its own, which leaves out what has been tried, or from what is in reserve: preparing for that, and then
+ * again for the whole list, would cost more than the choice is worth.
  */
 export class Roster<T extends Prepared> {
   readonly #prepare: (candidates: readonly Upstream[], before: T | undefined) => T;
-  #prepared: T | undefined = undefined;
-  #excerpt: readonly Upstream[] | undefined = undefined;
+  readonly #places = new Map<number, Place<T>>();
+  #latest: T | undefined = undefined;
 
   constructor(prepare: (candidates: readonly Upstream[], before: T | undefined) => T) {
     this.#prepare = prepare;
@@ -21,20 +28,37 @@ export class Roster<T extends Prepared> {
 
   /** What is prepared for these candidates, or for the longer list that they are taken from. */
   for(candidates: readonly Upstream[]): T {
-    const prepared = this.#prepared;
-    if (prepared?.candidates === candidates) return prepared;
+    if (this.#latest?.candidates === candidates) return this.#latest;
+    this.#latest = this.#of(candidates);
+    return this.#latest;
+  }
+
+  #of(candidates: readonly Upstream[]): T {
+    // A pool uses upstreams of one priority at a time.
+    const priority = candidates[0]?.priority ?? 0;
+    const place = this.#places.get(priority);
+    if (place?.prepared.candidates === candidates) return place.prepared;
     // An excerpt that comes a second time has come to stay.
     if (
-      prepared !== undefined &&
-      candidates !== this.#excerpt &&
-      isExcerpt(candidates, prepared.candidates)
+      place !== undefined &&
+      candidates !== place.excerpt &&
+      isExcerpt(candidates, place.prepared.candidates)
     ) {
-      this.#excerpt = candidates;
-      return prepared;
+      place.excerpt = candidates;
+      return place.prepared;
     }
-    this.#excerpt = undefined;
-    this.#prepared = this.#prepare(candidates, prepared);
-    return this.#prepared;
+    this.#forgetRemoved();
+    const prepared = this.#prepare(candidates, place?.prepared);
+    this.#places.set(priority, { prepared, excerpt: undefined });
+    return prepared;
+  }
+
+  /** Nobody will ask for these again. */
+  #forgetRemoved(): void {
+    for (const [priority, { prepared }] of this.#places) {
+      const isGone = prepared.candidates.every(({ bars }) => bars.has('draining'));
+      if (isGone) this.#places.delete(priority);
+    }
   }
 }
 

@@ -6,10 +6,11 @@ export class TotalLoad implements LoadWatcher {
   #inFlight = 0;
   #weight = 0;
 
-  constructor(candidates: readonly Upstream[]) {
+  /** One that does not follow knows them as they are at the moment. */
+  constructor(candidates: readonly Upstream[], { follows = true } = {}) {
     this.#candidates = candidates;
     for (const upstream of candidates) {
-      upstream.watch(this);
+      if (follows) upstream.watch(this);
       this.#inFlight += upstream.inFlight;
       this.#weight += upstream.weight;
     }
