@@ -39,6 +39,16 @@ describe('what a probe sends', () => {
     expect(lines('user-agent')).toEqual(['headrace-health']);
   });
 
+  it.each([
+    ['/base?k=1', '/up?deep=1', '/base/up?k=1&deep=1'],
+    ['/?k=1', '/?deep=1', '/?k=1&deep=1'],
+    ['/base', '/up?deep=1', '/base/up?deep=1'],
+  ])('joins the query of %s with that of %s, as for a request', async (base, path, target) => {
+    const server = await rawUpstream();
+    await probe(upstream(server.url + base), path, 1_000, false);
+    expect(onlyRequest(server).target).toBe(target);
+  });
+
   it('goes over one connection again and again', async () => {
     const server = await rawUpstream();
     const one = upstream(server.url);

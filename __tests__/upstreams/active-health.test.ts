@@ -342,6 +342,7 @@ describe('options of active health', () => {
     ['path', '/a b', 'must be a path, received "/a b"'],
     ['path', '/\r\nHost: b', 'must be a path, received "/\\r\\nHost: b"'],
     ['path', 1, 'must be a path, received 1'],
+    ['path', '/up#x', 'must be without a fragment, which is never sent, received "/up#x"'],
     ['intervalMs', 0, 'must be a whole number from 1 to 2147483647, received 0'],
     ['timeoutMs', '2s', 'must be a whole number, received "2s"'],
     ['healthyAfter', 0, 'must be a whole number of at least 1, received 0'],

@@ -3,6 +3,7 @@ import { connectionSettings } from '../connection-settings.js';
 import type { ProbeResult } from '../upstreams/active-health.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import { connectionsTo } from './connections.js';
+import { joinPath } from './join-path.js';
 import { ownRequest } from './own-request.js';
 
 /** How much of a probe's body is looked at. */
@@ -21,7 +22,7 @@ export function probe(
   return new Promise((resolve, reject) => {
     const handler = new ProbeHandler(needsBody, resolve, reject);
     handler.limit(timeoutMs);
-    const whole = upstream.basePath + path + (upstream.query && `?${upstream.query}`);
+    const whole = joinPath(upstream, path);
     const request = ownRequest(upstream, whole, headersFor(upstream), timeoutMs);
     const connections = connectionsTo(upstream, upstream.settings ?? usualSettings);
     const { open = 0, idle = 0 } = connections.counts?.() ?? {};

@@ -13,7 +13,7 @@ import { yesOrNo } from './yes-or-no.js';
 /** How upstreams are asked whether they are well. */
 export interface ActiveHealthOptions {
   /**
-   * What is asked for, below the upstream's base path.
+   * What is asked for, below the upstream's base path; a query of its own comes behind the upstream's.
    *
    * @default '/'
    */
@@ -123,6 +123,10 @@ export class ActiveHealth {
     ]);
     if (typeof path !== 'string' || !/^\/[\x21-\x7e]*$/.test(path)) {
       throw new TypeError(`${factory}.path must be a path, received ${inspect(path)}`);
+    }
+    if (path.includes('#')) {
+      const wanted = 'must be without a fragment, which is never sent';
+      throw new TypeError(`${factory}.path ${wanted}, received ${inspect(path)}`);
     }
     milliseconds(`${factory}.intervalMs`, intervalMs);
     milliseconds(`${factory}.timeoutMs`, timeoutMs);
