@@ -74,6 +74,20 @@ describe('what a probe makes of the answer', () => {
     expect(await probe(upstream(server.url), '/', 1_000, false)).toMatchObject({ status: 503 });
   });
 
+  it('is whole where a character came in two pieces', async () => {
+    const bytes = Buffer.from('status: grün');
+    const cut = bytes.indexOf(0xc3) + 1;
+    const server = await rawUpstream((_bytes, socket) => {
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${bytes.length}\r\n\r\n`);
+      socket.write(bytes.subarray(0, cut));
+      setTimeout(() => socket.write(bytes.subarray(cut)), 20);
+      return undefined;
+    });
+    expect(await probe(upstream(server.url), '/', 1_000, true)).toMatchObject({
+      body: 'status: grün',
+    });
+  });
+
   it('is the beginning of a body without end', async () => {
     const server = await rawUpstream((_bytes, socket) => {
       socket.write('HTTP/1.1 200 OK\r\n\r\n');

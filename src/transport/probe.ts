@@ -1,3 +1,4 @@
+import { StringDecoder } from 'node:string_decoder';
 import type { Dispatcher } from 'undici';
 import { connectionSettings } from '../connection-settings.js';
 import type { ProbeResult } from '../upstreams/active-health.js';
@@ -45,6 +46,8 @@ class ProbeHandler implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined = undefined;
   #timer: NodeJS.Timeout | undefined = undefined;
   #status = 0;
+  /** A character may come in two chunks. */
+  readonly #decoder = new StringDecoder('utf8');
   #body = '';
   #over = false;
 
@@ -79,7 +82,7 @@ class ProbeHandler implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(_controller: unknown, chunk: Buffer): void {
-    if (this.#body.length < MAX_BODY_BYTES) this.#body += chunk.toString('utf8');
+    if (this.#body.length < MAX_BODY_BYTES) this.#body += this.#decoder.write(chunk);
     else if (this.#over) this.#controller?.abort(new Error('the body of the probe is too long'));
     else this.#done();
   }
