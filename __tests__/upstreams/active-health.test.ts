@@ -192,6 +192,29 @@ describe('when it asks', () => {
   });
 });
 
+describe('a pool that is closed', () => {
+  it.each<[string, (pool: UpstreamPool) => unknown]>([
+    ['add()', (pool) => pool.add('http://b')],
+    ['update()', (pool) => pool.update(['http://b'])],
+  ])('asks nothing of what %s brings', async (_, change) => {
+    const { pool, questions, begin } = asking();
+    begin();
+    await pool.close();
+    change(pool);
+    await jest.advanceTimersByTimeAsync(60_000);
+    expect([questions.length, jest.getTimerCount()]).toEqual([0, 0]);
+  });
+
+  it('begins to ask nothing when a pipeline comes that late', async () => {
+    const { pool, questions, begin } = asking();
+    await pool.close();
+    pool.add('http://b');
+    begin();
+    await jest.advanceTimersByTimeAsync(60_000);
+    expect(questions).toHaveLength(0);
+  });
+});
+
 describe('what it makes of the answers', () => {
   it('takes an upstream out after three bad ones in a row, and back after two good ones', async () => {
     const asked = asking();

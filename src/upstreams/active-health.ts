@@ -90,6 +90,7 @@ export class ActiveHealth {
   readonly #random: () => number;
   readonly #watches = new Map<Upstream, Watch>();
   #probe: Probe | undefined = undefined;
+  #closed = false;
 
   /** None where it is not asked for. */
   static of(
@@ -154,6 +155,7 @@ export class ActiveHealth {
   }
 
   watch(upstream: Upstream): void {
+    if (this.#closed) return;
     const watch: Watch = { timer: undefined, streak: 0 };
     this.#watches.set(upstream, watch);
     if (this.#initial === 'unhealthy') upstream.bar('unhealthy');
@@ -165,7 +167,9 @@ export class ActiveHealth {
     this.#watches.delete(upstream);
   }
 
+  /** Asks no more, not even what joins from now on. */
   close(): void {
+    this.#closed = true;
     for (const { timer } of this.#watches.values()) clearTimeout(timer);
     this.#watches.clear();
   }
