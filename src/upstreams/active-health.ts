@@ -49,7 +49,8 @@ export interface ActiveHealthOptions {
   /** What the body of a good answer contains or matches. Not looked at by default. */
   readonly expectBody?: string | RegExp | undefined;
   /**
-   * What an upstream is taken for until the first answer; `'unhealthy'` waits for one good answer.
+   * What an upstream is taken for until the first answer. After `'unhealthy'`, one good answer is enough
+   * when it is the first; after a bad one it takes `healthyAfter` of them.
    *
    * @default 'healthy'
    */
