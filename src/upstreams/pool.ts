@@ -190,12 +190,9 @@ export class UpstreamPool {
     const merged = next.map((upstream, i) => {
       const known = byUrl.get(upstream.url);
       const stays = known !== undefined && connectAlike(known, upstream);
-      const { weight, priority } = upstream;
       changed ||= known !== this.#upstreams[i] || !stays;
       if (!stays) return upstream;
-      changed ||= known.weight !== weight || known.priority !== priority;
-      known.weight = weight;
-      known.priority = priority;
+      if (known.assume(upstream.weight, upstream.priority)) changed = true;
       return known;
     });
     if (changed) this.#replace(merged);
@@ -298,7 +295,7 @@ export class UpstreamPool {
       idle: (upstream) => {
         if (this.#draining.size > 0) this.#drained(upstream);
       },
-      probing: (upstream) => {
+      changed: (upstream) => {
         if (!upstream.bars.has('draining')) this.#changed();
       },
       circuitChanged: (upstream, change) => this.#events.tell('circuit', upstream, change),
