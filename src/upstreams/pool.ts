@@ -77,7 +77,7 @@ export class UpstreamPool {
     const scope = { upstreams: () => this.#upstreams, now };
     this.#passive = PassiveHealth.of(`${factory}: health.passive`, passive, scope);
     this.#active = ActiveHealth.of(`${factory}: health.active`, active, random);
-    this.#slowStart = slowStartMs > 0 ? new SlowStart(slowStartMs, now, random) : undefined;
+    this.#slowStart = slowStartMs > 0 ? new SlowStart(slowStartMs, now) : undefined;
     this.#observer = this.#observe();
     if (isDiscovery(list)) {
       const sink = {
@@ -114,11 +114,9 @@ export class UpstreamPool {
   pick(exchange: Exchange, except?: readonly Upstream[]): Upstream | undefined {
     if (this.eligible.length === 0) halfOpenDue(this.#upstreams);
     const candidates = except === undefined ? this.eligible : others(this.eligible, except);
-    const chosen = this.#strategy.pick(candidates, exchange);
-    const upstream =
-      chosen === undefined || this.#slowStart === undefined
-        ? chosen
-        : this.#slowStart.choose(chosen, candidates, exchange, this.#strategy);
+    const upstream = this.#slowStart
+      ? this.#slowStart.pick(this.#strategy, candidates, exchange)
+      : this.#strategy.pick(candidates, exchange);
     return this.give(exchange, upstream);
   }
 
@@ -279,7 +277,8 @@ export class UpstreamPool {
       barred: (upstream, bar, on) => {
         if (upstream.bars.has('draining')) return;
         // Half-open is not recovered: that is seen when the probe has come back.
-        if (!on && upstream.well) this.#slowStart?.begin(upstream);
+        if (on) this.#slowStart?.forget(upstream);
+        else if (upstream.well) this.#slowStart?.begin(upstream);
         this.#changed();
         if (on) this.#events.tell('ejected', upstream, bar);
         else if (upstream.well) this.#events.tell('recovered', upstream);
