@@ -222,6 +222,29 @@ describe('concurrencyLimit', () => {
       await idle(limit);
     });
 
+    it('is left by who was answered otherwise, however slowly the answer leaves', async () => {
+      const upstream = await waiting();
+      let finish = (): void => {};
+      const impatient: Handler = (req, res, next) => {
+        if (req.url === '/2') finish = () => res.end('x'.repeat(50_000_000));
+        next?.();
+      };
+      const queue = { size: 1, timeoutMs: 10_000 };
+      const { port, limit } = await limited(upstream.url, { queue }, { before: [impatient] });
+      const first = await ask(port, '/1');
+      await upstream.has(1);
+      const second = await ask(port, '/2');
+      await eventually('a place', () => limit.waiting === 1);
+      second.socket.pause();
+      finish();
+      upstream.answer();
+      await first.until(answered(200));
+      await idle(limit);
+      expect(upstream.seen).toEqual(['/1']);
+      second.socket.resume();
+      await second.until(answered(200));
+    });
+
     it('leaves the body of a waiting request unread', async () => {
       const finish: (() => void)[] = [];
       const { url } = await serve((req, res) => {

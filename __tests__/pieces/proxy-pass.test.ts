@@ -407,6 +407,33 @@ describe('a wrapper around the call', () => {
   });
 });
 
+describe('a call that was put off', () => {
+  it('is not made once the app has answered, however slowly that leaves', async () => {
+    const upstream = await rawUpstream();
+    const pass = proxyPass(upstream.url);
+    closeAfter(() => pass.close());
+    let refused: unknown;
+    const impatient: Handler = (req, res, next) => {
+      exchangeOf(req, res).around(async (_exchange, send) => {
+        res.end('x'.repeat(50_000_000));
+        return send().catch((error: unknown) => {
+          refused = error;
+          throw error;
+        });
+      });
+      next?.();
+    };
+    const { port } = await gateway('express 5', impatient, pass, proxyErrors());
+    const client = await rawClient(port, requestText('GET /'));
+    client.socket.pause();
+    await eventually('the refusal', () => refused !== undefined);
+    expect(refused).toMatchObject({ code: 'ERR_PROXY_CLIENT_CLOSED' });
+    expect(upstream.received()).toBe('');
+    client.socket.resume();
+    await client.until((text) => text.startsWith('HTTP/1.1 200 '));
+  });
+});
+
 describe('proxyPass, given a pool', () => {
   it('has the upstreams of a pool asked how they are', async () => {
     const asked: (string | undefined)[] = [];

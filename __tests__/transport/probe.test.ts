@@ -39,6 +39,16 @@ describe('what a probe sends', () => {
     expect(lines('user-agent')).toEqual(['headrace-health']);
   });
 
+  it.each([
+    ['/base?k=1', '/up?deep=1', '/base/up?k=1&deep=1'],
+    ['/?k=1', '/?deep=1', '/?k=1&deep=1'],
+    ['/base', '/up?deep=1', '/base/up?deep=1'],
+  ])('joins the query of %s with that of %s, as for a request', async (base, path, target) => {
+    const server = await rawUpstream();
+    await probe(upstream(server.url + base), path, 1_000, false);
+    expect(onlyRequest(server).target).toBe(target);
+  });
+
   it('goes over one connection again and again', async () => {
     const server = await rawUpstream();
     const one = upstream(server.url);
@@ -62,6 +72,20 @@ describe('what a probe makes of the answer', () => {
       body: 'busy',
     });
     expect(await probe(upstream(server.url), '/', 1_000, false)).toMatchObject({ status: 503 });
+  });
+
+  it('is whole where a character came in two pieces', async () => {
+    const bytes = Buffer.from('status: grün');
+    const cut = bytes.indexOf(0xc3) + 1;
+    const server = await rawUpstream((_bytes, socket) => {
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${bytes.length}\r\n\r\n`);
+      socket.write(bytes.subarray(0, cut));
+      setTimeout(() => socket.write(bytes.subarray(cut)), 20);
+      return undefined;
+    });
+    expect(await probe(upstream(server.url), '/', 1_000, true)).toMatchObject({
+      body: 'status: grün',
+    });
   });
 
   it('is the beginning of a body without end', async () => {

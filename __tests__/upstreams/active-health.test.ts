@@ -192,6 +192,29 @@ describe('when it asks', () => {
   });
 });
 
+describe('a pool that is closed', () => {
+  it.each<[string, (pool: UpstreamPool) => unknown]>([
+    ['add()', (pool) => pool.add('http://b')],
+    ['update()', (pool) => pool.update(['http://b'])],
+  ])('asks nothing of what %s brings', async (_, change) => {
+    const { pool, questions, begin } = asking();
+    begin();
+    await pool.close();
+    change(pool);
+    await jest.advanceTimersByTimeAsync(60_000);
+    expect([questions.length, jest.getTimerCount()]).toEqual([0, 0]);
+  });
+
+  it('begins to ask nothing when a pipeline comes that late', async () => {
+    const { pool, questions, begin } = asking();
+    await pool.close();
+    pool.add('http://b');
+    begin();
+    await jest.advanceTimersByTimeAsync(60_000);
+    expect(questions).toHaveLength(0);
+  });
+});
+
 describe('what it makes of the answers', () => {
   it('takes an upstream out after three bad ones in a row, and back after two good ones', async () => {
     const asked = asking();
@@ -342,6 +365,7 @@ describe('options of active health', () => {
     ['path', '/a b', 'must be a path, received "/a b"'],
     ['path', '/\r\nHost: b', 'must be a path, received "/\\r\\nHost: b"'],
     ['path', 1, 'must be a path, received 1'],
+    ['path', '/up#x', 'must be without a fragment, which is never sent, received "/up#x"'],
     ['intervalMs', 0, 'must be a whole number from 1 to 2147483647, received 0'],
     ['timeoutMs', '2s', 'must be a whole number, received "2s"'],
     ['healthyAfter', 0, 'must be a whole number of at least 1, received 0'],

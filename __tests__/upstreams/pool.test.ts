@@ -76,6 +76,64 @@ describe('what may be chosen', () => {
     expect(urls(eligible)).toEqual(URLS);
   });
 
+  it('goes by a weight from the moment it is set', () => {
+    const pool = new UpstreamPool(URLS);
+    const told = listening(pool);
+    const [a, b] = pool.upstreams as [Upstream, Upstream];
+    pool.pick(anExchange());
+    b.weight = 0;
+    expect(urls(pool.eligible)).toEqual(['http://a', 'http://c']);
+    for (let i = 0; i < 10; i++) expect(pool.pick(anExchange())).not.toBe(b);
+    b.weight = 2;
+    expect(urls(pool.eligible)).toEqual(URLS);
+    a.weight = 1;
+    expect(told).toEqual(['change http://a http://c', 'change http://a http://b http://c']);
+  });
+
+  it.each(['weighted-round-robin', 'random', 'least-connections', 'power-of-two'] as const)(
+    'gives a share by the weight that was set last: %s',
+    (strategy) => {
+      const pool = new UpstreamPool(['http://a', 'http://b'], { strategy });
+      const [a, b] = pool.upstreams as [Upstream, Upstream];
+      const share = (): number => {
+        let picked = 0;
+        for (let i = 0; i < 4_000; i++) {
+          const exchange = anExchange();
+          if (pool.pick(exchange) === a) picked += 1;
+          end(exchange);
+        }
+        return picked / 4_000;
+      };
+      expect(share()).toBeCloseTo(0.5, 1);
+      a.weight = 3;
+      expect(share()).toBeCloseTo(0.75, 1);
+      b.weight = 0;
+      expect(share()).toBe(1);
+    },
+  );
+
+  it('goes by a priority from the moment it is set', () => {
+    const pool = new UpstreamPool(URLS);
+    const told = listening(pool);
+    const [a] = pool.upstreams as [Upstream];
+    a.priority = 1;
+    expect(urls(pool.eligible)).toEqual(['http://b', 'http://c']);
+    a.priority = 0;
+    expect(told).toEqual(['change http://b http://c', `change ${URLS.join(' ')}`]);
+  });
+
+  it('is told once when a list changes several weights', () => {
+    const pool = new UpstreamPool(URLS);
+    const told = listening(pool);
+    pool.update(URLS.map((url, i) => ({ url, weight: i, priority: i })));
+    expect(told).toEqual(['change http://b']);
+    expect(pool.stats().map(({ weight, priority }) => [weight, priority])).toEqual([
+      [0, 0],
+      [1, 1],
+      [2, 2],
+    ]);
+  });
+
   it('is of a backup priority only while no better one may be used', () => {
     const pool = new UpstreamPool([
       { url: 'http://backup', priority: 2 },

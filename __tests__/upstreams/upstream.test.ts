@@ -205,7 +205,7 @@ describe('bars', () => {
       answered: () => {},
       failed: () => {},
       idle: () => {},
-      probing: () => {},
+      changed: () => {},
       circuitChanged: () => {},
     };
     upstream.lift('open');
@@ -251,6 +251,16 @@ describe('weight and priority', () => {
   ])('refuse %s: %p', (name, value, message) => {
     const init = { url: 'http://a', [name]: value } as UpstreamInit;
     expect(() => new Upstream(init, 'list[3].url')).toThrow(`list[3].${name} ${message}`);
+    const upstream = new Upstream({ url: 'http://a', weight: 2, priority: 3 });
+    expect(() => Object.assign(upstream, { [name]: value })).toThrow(
+      `Upstream: ${name} ${message}`,
+    );
+    expect(upstream).toMatchObject({ weight: 2, priority: 3 });
+  });
+
+  it('can be set where no pool has to hear of it', () => {
+    const upstream = Object.assign(new Upstream('http://a'), { weight: 0, priority: 2 });
+    expect(upstream).toMatchObject({ weight: 0, priority: 2, usable: false });
   });
 });
 
@@ -263,7 +273,7 @@ describe('requests in flight', () => {
       answered: () => {},
       failed: () => {},
       idle: () => void idle++,
-      probing: () => {},
+      changed: () => {},
       circuitChanged: () => {},
     };
     const exchanges = [anExchange(), anExchange()];

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ServerHttp2Stream } from 'node:http2';
+import type { Exchange } from './exchange.js';
 
 /** Whether a request or an answer is one of HTTP/2's compatibility API. */
 export function isHttp2<T extends IncomingMessage | ServerResponse>(
@@ -22,4 +23,12 @@ export function isGone(res: ServerResponse): boolean {
 /** Whether the client has got all of an answer. HTTP/2 calls one finished that was reset as well. */
 export function isAnswered(res: ServerResponse): boolean {
   return res.writableEnded && res.writableFinished;
+}
+
+/**
+ * Whether a call that is made now could not be of use to anybody: the exchange has ended, or the app has
+ * ended the answer itself, which may take its time to leave.
+ */
+export function isOver({ outcome, res }: Pick<Exchange, 'outcome' | 'res'>): boolean {
+  return outcome !== undefined || res.writableEnded;
 }

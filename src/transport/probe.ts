@@ -1,9 +1,11 @@
+import { StringDecoder } from 'node:string_decoder';
 import type { Dispatcher } from 'undici';
 import { connectionSettings } from '../connection-settings.js';
 import type { ProbeResult } from '../upstreams/active-health.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { SendOptions } from './carrier.js';
 import { connectionsTo } from './connections.js';
+import { joinPath } from './join-path.js';
 import { ownRequest } from './own-request.js';
 
 /** How much of a probe's body is looked at. */
@@ -21,7 +23,7 @@ export function probe(
 ): Promise<ProbeResult> {
   return new Promise((resolve, reject) => {
     const handler = new ProbeHandler(needsBody, resolve, reject);
-    const whole = upstream.basePath + path + (upstream.query && `?${upstream.query}`);
+    const whole = joinPath(upstream, path);
     const request = ownRequest(upstream, whole, headersFor(upstream), timeoutMs);
     handler.limit(timeoutMs, request);
     const connections = connectionsTo(upstream, upstream.settings ?? usualSettings);
@@ -45,6 +47,8 @@ class ProbeHandler implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined = undefined;
   #timer: NodeJS.Timeout | undefined = undefined;
   #status = 0;
+  /** A character may come in two chunks. */
+  readonly #decoder = new StringDecoder('utf8');
   #body = '';
   #over = false;
 
@@ -80,7 +84,7 @@ class ProbeHandler implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(_controller: unknown, chunk: Buffer): void {
-    if (this.#body.length < MAX_BODY_BYTES) this.#body += chunk.toString('utf8');
+    if (this.#body.length < MAX_BODY_BYTES) this.#body += this.#decoder.write(chunk);
     else if (this.#over) this.#controller?.abort(new Error('the body of the probe is too long'));
     else this.#done();
   }

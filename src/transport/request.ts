@@ -4,6 +4,7 @@ import type { Exchange } from '../exchange/exchange.js';
 import { BYTE_FIELDS } from '../exchange/fields.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { Carrier, Limits, SendOptions } from './carrier.js';
+import { joinPath } from './join-path.js';
 import { hasUpload } from './linger.js';
 import { parsedBody, unwritable } from './parsed-body.js';
 import { RequestBody } from './request-body.js';
@@ -51,7 +52,7 @@ export class OutgoingRequest implements SendOptions {
     const upload = hasUpload(req) || isFilled(req);
     this.upstream = upstream;
     this.origin = upstream.origin;
-    this.path = joinPath(exchange, upstream, path);
+    this.path = targetPath(exchange, upstream, path);
     // undici's type lists the usual methods; any token is one (RFC 9110, 9.1).
     this.method = method as SendOptions['method'];
     this.headers = headers as string[];
@@ -86,15 +87,10 @@ function authorize(exchange: Exchange, headers: Fields, authorization: string): 
   headers.push('Authorization', authorization);
 }
 
-/** The target's base path and query before the request's, joined as text with one slash. */
-function joinPath(exchange: Exchange, { basePath, query }: Upstream, path: string): string {
-  const based = basePath !== '' || exchange.isRerouted;
+function targetPath(exchange: Exchange, upstream: Upstream, path: string): string {
+  const based = upstream.basePath !== '' || exchange.isRerouted;
   if (based && climbs(path)) throw new BadRequestError('The path climbs out of its base');
-  if (query === '') return basePath + path;
-  const mark = path.indexOf('?');
-  if (mark === -1) return `${basePath}${path}?${query}`;
-  const own = path.slice(mark + 1);
-  return `${basePath}${path.slice(0, mark)}?${query}${own && `&${own}`}`;
+  return joinPath(upstream, path);
 }
 
 type Fields = (string | readonly string[])[];

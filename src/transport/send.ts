@@ -1,3 +1,4 @@
+import { isOver } from '../exchange/answers.js';
 import { distrustBehind } from '../exchange/distrust.js';
 import { ClientClosedError, NoTargetError } from '../exchange/errors.js';
 import type { Around, Exchange, Send } from '../exchange/exchange.js';
@@ -61,7 +62,7 @@ function begin(call: Call): void {
   const { exchange, settings } = call;
   try {
     const { upstream, refusal } = exchange;
-    if (exchange.outcome !== undefined) throw new ClientClosedError({ upstream });
+    if (isOver(exchange)) throw new ClientClosedError({ upstream });
     if (refusal !== undefined && refusal.upstream === upstream) throw refusal;
     if (upstream === undefined) {
       throw new NoTargetError(

@@ -13,7 +13,7 @@ import { yesOrNo } from './yes-or-no.js';
 /** How upstreams are asked whether they are well. */
 export interface ActiveHealthOptions {
   /**
-   * What is asked for, below the upstream's base path.
+   * What is asked for, below the upstream's base path; a query of its own comes behind the upstream's.
    *
    * @default '/'
    */
@@ -49,7 +49,8 @@ export interface ActiveHealthOptions {
   /** What the body of a good answer contains or matches. Not looked at by default. */
   readonly expectBody?: string | RegExp | undefined;
   /**
-   * What an upstream is taken for until the first answer; `'unhealthy'` waits for one good answer.
+   * What an upstream is taken for until the first answer. After `'unhealthy'`, one good answer is enough
+   * when it is the first; after a bad one it takes `healthyAfter` of them.
    *
    * @default 'healthy'
    */
@@ -90,6 +91,7 @@ export class ActiveHealth {
   readonly #random: () => number;
   readonly #watches = new Map<Upstream, Watch>();
   #probe: Probe | undefined = undefined;
+  #closed = false;
 
   /** None where it is not asked for. */
   static of(
@@ -124,6 +126,10 @@ export class ActiveHealth {
     if (typeof path !== 'string' || !/^\/[\x21-\x7e]*$/.test(path)) {
       throw new TypeError(`${factory}.path must be a path, received ${inspect(path)}`);
     }
+    if (path.includes('#')) {
+      const wanted = 'must be without a fragment, which is never sent';
+      throw new TypeError(`${factory}.path ${wanted}, received ${inspect(path)}`);
+    }
     milliseconds(`${factory}.intervalMs`, intervalMs);
     milliseconds(`${factory}.timeoutMs`, timeoutMs);
     wholeNumber(`${factory}.healthyAfter`, healthyAfter, 1);
@@ -150,6 +156,7 @@ export class ActiveHealth {
   }
 
   watch(upstream: Upstream): void {
+    if (this.#closed) return;
     const watch: Watch = { timer: undefined, streak: 0 };
     this.#watches.set(upstream, watch);
     if (this.#initial === 'unhealthy') upstream.bar('unhealthy');
@@ -161,7 +168,9 @@ export class ActiveHealth {
     this.#watches.delete(upstream);
   }
 
+  /** Asks no more, not even what joins from now on. */
   close(): void {
+    this.#closed = true;
     for (const { timer } of this.#watches.values()) clearTimeout(timer);
     this.#watches.clear();
   }

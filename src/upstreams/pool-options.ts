@@ -33,7 +33,8 @@ export interface UpstreamPoolOptions {
   /** When an upstream is not to be chosen for a while. */
   readonly health?: HealthOptions | undefined;
   /**
-   * How long the share of a new or recovered upstream grows until it is a full one, in milliseconds.
+   * How long the share of a new or recovered upstream grows evenly until it is that of its weight, in
+   * milliseconds; with each strategy, and with your own.
    *
    * @default 0
    */

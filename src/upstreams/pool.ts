@@ -70,7 +70,7 @@ export class UpstreamPool {
     const scope = { upstreams: () => this.#upstreams, now };
     this.#passive = PassiveHealth.of(`${factory}: health.passive`, passive, scope);
     this.#active = ActiveHealth.of(`${factory}: health.active`, active, random);
-    this.#slowStart = slowStartMs > 0 ? new SlowStart(slowStartMs, now, random) : undefined;
+    this.#slowStart = slowStartMs > 0 ? new SlowStart(slowStartMs, now) : undefined;
     this.#observer = this.#observe();
     if (isDiscovery(list)) {
       const sink = {
@@ -106,11 +106,9 @@ export class UpstreamPool {
   pick(exchange: Exchange, except?: readonly Upstream[]): Upstream | undefined {
     if (this.eligible.length === 0) halfOpenDue(this.#upstreams);
     const candidates = except === undefined ? this.eligible : this.#usable().without(except);
-    const chosen = this.#strategy.pick(candidates, exchange);
-    const upstream =
-      chosen === undefined || this.#slowStart === undefined
-        ? chosen
-        : this.#slowStart.choose(chosen, candidates, exchange, this.#strategy);
+    const upstream = this.#slowStart
+      ? this.#slowStart.pick(this.#strategy, candidates, exchange)
+      : this.#strategy.pick(candidates, exchange);
     return this.give(exchange, upstream);
   }
 
@@ -191,12 +189,9 @@ export class UpstreamPool {
     const merged = next.map((upstream, i) => {
       const known = byUrl.get(upstream.url);
       const stays = known !== undefined && connectAlike(known, upstream);
-      const { weight, priority } = upstream;
       changed ||= known !== this.#upstreams[i] || !stays;
       if (!stays) return upstream;
-      changed ||= known.weight !== weight || known.priority !== priority;
-      known.weight = weight;
-      known.priority = priority;
+      if (known.assume(upstream.weight, upstream.priority)) changed = true;
       return known;
     });
     if (changed) this.#replace(merged);
@@ -288,7 +283,8 @@ export class UpstreamPool {
       barred: (upstream, bar, on) => {
         if (upstream.bars.has('draining')) return;
         // Half-open is not recovered: that is seen when the probe has come back.
-        if (!on && upstream.well) this.#slowStart?.begin(upstream);
+        if (on) this.#slowStart?.forget(upstream);
+        else if (upstream.well) this.#slowStart?.begin(upstream);
         this.#changed();
         if (on) this.#events.tell('ejected', upstream, bar);
         else if (upstream.well) this.#events.tell('recovered', upstream);
@@ -304,7 +300,7 @@ export class UpstreamPool {
       idle: (upstream) => {
         if (this.#draining.size > 0) this.#drained(upstream);
       },
-      probing: (upstream) => {
+      changed: (upstream) => {
         if (!upstream.bars.has('draining')) this.#changed();
       },
       circuitChanged: (upstream, change) => this.#events.tell('circuit', upstream, change),

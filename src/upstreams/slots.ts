@@ -1,3 +1,4 @@
+import { isOver } from '../exchange/answers.js';
 import { ClientClosedError, OverloadedError } from '../exchange/errors.js';
 import type { Exchange, Send } from '../exchange/exchange.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
@@ -23,8 +24,8 @@ export class Slots {
    */
   send(exchange: Exchange, send: Send): Promise<UpstreamResponse> {
     const slot = this.#newSlot(exchange);
-    // The client is gone already: nothing would end what is begun now.
-    if (exchange.outcome !== undefined) throw new ClientClosedError();
+    // The client is gone or answered already: nothing would end what is begun now.
+    if (isOver(exchange)) throw new ClientClosedError();
     const gate = this.#gates.of(exchange);
     if (gate === undefined) return send();
     if (slot.enter(gate)) return slot.hold(send());
@@ -70,7 +71,11 @@ async function waitAndSend(
 ): Promise<UpstreamResponse> {
   const { upstream } = exchange;
   const admitted = await slot.wait(gate);
-  if (exchange.outcome !== undefined) throw new ClientClosedError({ upstream });
+  if (isOver(exchange)) {
+    // An answer of the app's that is slow to leave must not hold what it has no use for.
+    slot.release();
+    throw new ClientClosedError({ upstream });
+  }
   if (admitted) return slot.hold(send());
   throw new OverloadedError({ upstream, headers: { 'Retry-After': RETRY_AFTER_SECONDS } });
 }

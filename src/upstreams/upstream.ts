@@ -79,8 +79,11 @@ export interface UpstreamObserver {
   failed(upstream: Upstream, code: string): void;
   /** Its last request in flight has ended. */
   idle(upstream: Upstream): void;
-  /** A circuit of it is half-open, and has come to wait for its probe or no longer does. */
-  probing(upstream: Upstream): void;
+  /**
+   * Whether or how often it is to be chosen has changed otherwise: by its weight or priority, or since a
+   * circuit of it that is half-open has come to wait for its probe or no longer does.
+   */
+  changed(upstream: Upstream): void;
   /** A circuit of it has changed its state. */
   circuitChanged(upstream: Upstream, change: CircuitChange): void;
 }
@@ -102,10 +105,6 @@ export class Upstream {
   readonly query: string;
   /** The Unix domain socket to connect to instead of a host. */
   readonly socketPath: string | undefined;
-  /** Its share in relation to the others. */
-  weight: number;
-  /** Lower ones are used first. */
-  priority: number;
 
   /** Tries made at it since it was added. */
   requests = 0;
@@ -126,6 +125,8 @@ export class Upstream {
   // Private, so that nothing that prints or spreads an upstream shows credentials or TLS keys.
   readonly #authorization: string | undefined;
   readonly #settings: ConnectionSettings | undefined;
+  #weight: number;
+  #priority: number;
   readonly #connections = new Map<object, Closable>();
   /** @internal */
   observer: UpstreamObserver | undefined = undefined;
@@ -139,10 +140,7 @@ export class Upstream {
   constructor(init: UpstreamInit, path = 'Upstream: url', transport?: ConnectionSettings) {
     const { url: target, weight = 1, priority = 0, transport: own } = entry(init, path);
     const { url, socketPath } = parseTarget(target, path);
-    if (typeof weight !== 'number' || !(weight >= 0 && Number.isFinite(weight))) {
-      const at = sibling(path, 'weight');
-      throw new RangeError(`${at} must be a number of at least 0, received ${inspect(weight)}`);
-    }
+    checkWeight(sibling(path, 'weight'), weight);
     wholeNumber(sibling(path, 'priority'), priority);
     this.protocol = url.protocol as 'http:' | 'https:';
     this.origin = url.origin;
@@ -152,13 +150,46 @@ export class Upstream {
     this.query = url.search.slice(1);
     this.socketPath = socketPath;
     this.#authorization = basicAuthorization(url, path);
-    this.weight = weight;
-    this.priority = priority;
+    this.#weight = weight;
+    this.#priority = priority;
     this.#settings = own === undefined ? transport : ownSettings(own, sibling(path, 'transport'));
     this.url =
       socketPath === undefined
         ? `${url.origin}${this.basePath}${url.search}`
         : `unix:${socketPath}${this.basePath && `:${this.basePath}`}${url.search}`;
+  }
+
+  /** Its share in relation to the others. A new one holds from the next request on. */
+  get weight(): number {
+    return this.#weight;
+  }
+
+  set weight(weight: number) {
+    checkWeight('Upstream: weight', weight);
+    if (this.assume(weight, this.#priority)) this.observer?.changed(this);
+  }
+
+  /** Lower ones are used first. A new one holds from the next request on. */
+  get priority(): number {
+    return this.#priority;
+  }
+
+  set priority(priority: number) {
+    wholeNumber('Upstream: priority', priority);
+    if (this.assume(this.#weight, priority)) this.observer?.changed(this);
+  }
+
+  /**
+   * Takes weight and priority as a list has them, and says whether they are others. The observer is not
+   * told: a list may change many, and is told of once.
+   *
+   * @internal
+   */
+  assume(weight: number, priority: number): boolean {
+    const differs = weight !== this.#weight || priority !== this.#priority;
+    this.#weight = weight;
+    this.#priority = priority;
+    return differs;
   }
 
   /** `Authorization` from the credentials in the URL. */
@@ -278,7 +309,7 @@ export class Upstream {
     this.#awaitsProbe = awaitsProbe;
     if (broken.length > 0) this.bar('open');
     else this.lift('open');
-    if (differs && broken.length > 0) this.observer?.probing(this);
+    if (differs && broken.length > 0) this.observer?.changed(this);
     if (change !== undefined) this.observer?.circuitChanged(this, change);
   }
 
@@ -338,6 +369,12 @@ const PASSES: Readonly<Record<CircuitStatus['state'], number>> = {
 function entry(init: UpstreamInit, path: string): UpstreamOptions {
   if (typeof init !== 'object' || init instanceof URL) return { url: init };
   return known(path.replace(/[.:]\s*url$/, ''), init, ['url', 'weight', 'priority', 'transport']);
+}
+
+function checkWeight(path: string, weight: number): void {
+  if (typeof weight !== 'number' || !(weight >= 0 && Number.isFinite(weight))) {
+    throw new RangeError(`${path} must be a number of at least 0, received ${inspect(weight)}`);
+  }
 }
 
 /** The path of another option of the entry, beside that of its `url`. */

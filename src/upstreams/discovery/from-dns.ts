@@ -9,6 +9,7 @@ import { inspect, known, milliseconds, oneOf, wholeNumber } from '../../options.
 import type { UpstreamOptions } from '../upstream.js';
 import type { Discovery } from './discovery.js';
 import { type DnsResolver, type Endpoint, lookUp, type RecordType } from './dns-records.js';
+import { limitedResolver } from './limited-resolver.js';
 
 /** Options for {@link fromDns}. */
 export interface FromDnsOptions {
@@ -39,7 +40,8 @@ export interface FromDnsOptions {
    */
   readonly intervalMs?: number | undefined;
   /**
-   * Who is asked: a `Resolver` of `node:dns/promises`, or whatever answers like one.
+   * Who is asked: a `Resolver` of `node:dns/promises`, or whatever answers like one. It has half a minute
+   * for each question.
    *
    * @default a resolver with the servers of the system
    */
@@ -152,7 +154,8 @@ function checkTransport(factory: string, transport: ConnectionOptions): void {
 
 async function* listsOf(settings: Settings, signal: AbortSignal) {
   const { hostname, type, port, intervalMs } = settings;
-  const resolver = settings.resolver ?? ownResolver(signal);
+  const given = settings.resolver;
+  const resolver = given === undefined ? ownResolver(signal) : limitedResolver(given, signal);
   for (let last = ''; ; ) {
     const { endpoints, ttlMs } = await lookUp(resolver, type, hostname, port);
     const answer = JSON.stringify(endpoints);
