@@ -369,6 +369,24 @@ describe.each(frameworks)('an early answer under %s', (framework) => {
     },
   );
 
+  it('says that it is the last one where more is to come than is read', async () => {
+    const upstream = await refusingUpstream(
+      refusal('401 Unauthorized'),
+      refusals['and reads on'] as (socket: Socket, answer: string) => void,
+    );
+    const { port } = await gateway(framework, proxyPass(upstream.url));
+    for (const [length, said] of [
+      [5_000_000, 'close'],
+      [500_000, 'keep-alive'],
+    ] as const) {
+      const client = await rawClient(port, request('POST /', [`Content-Length: ${length}`], 'x'));
+      await client.until((text) => parseResponses(text).length === 1);
+      const [answer] = parseResponses(client.received());
+      expect([answer?.status, answer?.header('connection') ?? 'keep-alive']).toEqual([401, said]);
+      client.socket.destroy();
+    }
+  });
+
   it('reaches clients that finish a small upload, and the connection goes on', async () => {
     const upstream = await refusingUpstream(
       refusal('401 Unauthorized'),

@@ -17,6 +17,7 @@ import { rawClient } from '../helpers/client.js';
 import { http2Answer, http2Ask, http2Client } from '../helpers/http2.js';
 import { closeAfter, listen, serve } from '../helpers/servers.js';
 import { eventually } from '../helpers/settled.js';
+import { upgradeRequest } from '../helpers/tunnels.js';
 
 const GET = 'GET / HTTP/1.1\r\nHost: gateway\r\n\r\n';
 
@@ -34,6 +35,31 @@ describe('closing an attached server', () => {
     await attached.close();
     await client.closed();
     await other.closed();
+  });
+
+  it('gives a connection that somebody else has taken the time that tunnels have', async () => {
+    const { server, port } = await serve((_req, res) => res.end());
+    const attached = attach(server, (_req, res) => res.end(), {
+      drainMs: 300,
+      upgrades: () => false,
+    });
+    server.on('upgrade', (_req, socket) => {
+      socket.on('error', () => {});
+      socket.write(
+        'HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\n',
+      );
+      socket.pipe(socket);
+    });
+    const client = await rawClient(port, upgradeRequest());
+    await client.until((text) => text.includes('\r\n\r\n'));
+    // By then, nobody waits for a first request any more.
+    await setTimeout(550);
+    const closed = attached.close();
+    await setTimeout(150);
+    client.write('still there');
+    await client.until((text) => text.endsWith('still there'));
+    await closed;
+    await client.closed();
   });
 
   it('lets an answer in flight finish, which says that the connection closes', async () => {

@@ -86,6 +86,17 @@ describe.each(frameworks)('an upgrade under %s', (framework) => {
     expect(await answerOf(port, upgradeRequest())).toMatchObject({ status: 502 });
   });
 
+  it('is given the time that res.setTimeout() says', async () => {
+    const slow: Handler = (_req, res) => {
+      res.setTimeout(50, () => {
+        res.statusCode = 503;
+        res.end('too late');
+      });
+    };
+    const { port } = await tunnelGateway(framework, slow);
+    expect(await answerOf(port, upgradeRequest())).toMatchObject({ status: 503, body: 'too late' });
+  });
+
   it('that nobody answers ends with its client', async () => {
     let taken: (res: ServerResponse) => void = () => {};
     const arrived = new Promise<ServerResponse>((resolve) => {

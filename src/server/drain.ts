@@ -27,6 +27,8 @@ interface Connection {
   newUntil: number;
   /** The answer that was told to say that the connection closes. */
   last: ServerResponse | undefined;
+  /** Whether it is somebody else's by now, a WebSocket served in this process for example. */
+  isElsewhere: boolean;
 }
 
 /**
@@ -108,6 +110,12 @@ export class Drain {
     res.on('close', this.#onAnswerClosed);
   };
 
+  /** Somebody else takes a connection, and what is in flight on it is not for us to know: it has until the end. */
+  leave(socket: Socket): void {
+    const connection = this.#connections.get(socket);
+    if (connection !== undefined) connection.isElsewhere = true;
+  }
+
   get #isEmpty(): boolean {
     return this.#accepted.size + this.#connections.size + this.#sessions.size === 0;
   }
@@ -129,7 +137,7 @@ export class Drain {
     const isSession = socket.alpnProtocol === 'h2' || isClearHttp2(this.#server);
     if (isSession) return;
     const newUntil = performance.now() + FIRST_REQUEST_MS;
-    const connection: Connection = { answers: [], newUntil, last: undefined };
+    const connection: Connection = { answers: [], newUntil, last: undefined, isElsewhere: false };
     this.#connections.set(socket, connection);
     socket.once('close', () => {
       this.#connections.delete(socket);
@@ -160,9 +168,9 @@ export class Drain {
     else socket.destroySoon();
   }
 
-  #closeSoon(socket: Socket, { answers, newUntil }: Connection): void {
-    afterGrace(socket, Math.max(GRACE_MS, newUntil - performance.now()), () => {
-      if (answers.length === 0) socket.destroySoon();
+  #closeSoon(socket: Socket, connection: Connection): void {
+    afterGrace(socket, Math.max(GRACE_MS, connection.newUntil - performance.now()), () => {
+      if (connection.answers.length === 0 && !connection.isElsewhere) socket.destroySoon();
     });
   }
 

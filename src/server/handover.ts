@@ -20,6 +20,7 @@ export class Handover implements ClientEnd {
   readonly #req: IncomingMessage;
   readonly #socket: Socket;
   readonly #onEnd = (): void => this.#leave();
+  readonly #onTimeout = (): void => this.#stall();
 
   constructor(req: IncomingMessage, socket: Socket) {
     this.#req = req;
@@ -32,14 +33,25 @@ export class Handover implements ClientEnd {
     Object.defineProperty(res, 'writableNeedDrain', { get: () => socket.writableNeedDrain });
     res.on('finish', () => this.#finish());
     socket.on('end', this.#onEnd);
+    socket.on('timeout', this.#onTimeout);
     // Only who reads is told that the other side has left. What comes waits in the socket's buffer.
     socket.read(0);
   }
 
   take(): Socket | undefined {
     if (this.#socket.destroyed) return undefined;
-    this.#socket.off('end', this.#onEnd);
+    this.#letGo();
     return this.#socket;
+  }
+
+  #letGo(): void {
+    this.#socket.off('end', this.#onEnd);
+    this.#socket.off('timeout', this.#onTimeout);
+  }
+
+  /** What `res.setTimeout()` has asked for. Whoever hears of it says what becomes of the connection. */
+  #stall(): void {
+    if (!this.res.emit('timeout', this.#socket)) this.#socket.destroy();
   }
 
   /** As with any other request, a client that ends its side before it has an answer wants none. */
@@ -49,7 +61,7 @@ export class Handover implements ClientEnd {
 
   #finish(): void {
     const { res } = this;
-    this.#socket.off('end', this.#onEnd);
+    this.#letGo();
     res.detachSocket(this.#socket);
     this.#req.resume();
     process.nextTick(() => {
@@ -99,7 +111,8 @@ function closeGently(socket: Socket): void {
   let left = LINGER_BYTES;
   socket.on('data', (chunk: Buffer) => {
     left -= chunk.length;
-    if (left < 0) socket.destroy();
+    // A reset now could overtake the answer.
+    if (left < 0) socket.pause();
   });
   socket.end();
   const timer = setTimeout(() => socket.destroy(), LINGER_MS);

@@ -102,6 +102,8 @@ export class ServerEvents {
     } else if (this.#server.listenerCount('upgrade') === 1) {
       // Nobody else is there to take it: as without any listener, it is an ordinary request.
       this.#hand(this.#apps[0], req, stream, head);
+    } else {
+      this.#drain.leave(req.socket);
     }
   };
 

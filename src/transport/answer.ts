@@ -17,7 +17,7 @@ import { checkedStream } from './checked-stream.js';
 import { Departures } from './departures.js';
 import { flushHead } from './flush-head.js';
 import { http2Lines, isSingleLine, removeLines } from './http2-lines.js';
-import { lingerOnUpload } from './linger.js';
+import { closeBehindUpload, lingerOnUpload } from './linger.js';
 import { writePlainHead } from './plain-head.js';
 import { limitSlowReader } from './slow-reader.js';
 import { Unsent } from './unsent.js';
@@ -35,8 +35,9 @@ const PIECE_BYTES = 65_536;
  */
 export function sendAnswer(exchange: Exchange, response: UpstreamResponse): void {
   const { res } = exchange;
-  const { content } = response;
-  if (response.status === 101) {
+  const { content, status } = response;
+  if (status >= 300) closeBehindUpload(exchange);
+  if (status === 101) {
     // Behind it, there is a tunnel in place of a body, whatever has been assigned.
     response.relayTo(res, writeHead);
   } else if (isBodyless(res, response)) {

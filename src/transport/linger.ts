@@ -3,7 +3,7 @@ import { constants } from 'node:http2';
 import type { Socket } from 'node:net';
 import { isHttp2 } from '../exchange/answers.js';
 import { distrustConnection } from '../exchange/distrust.js';
-import { exchangeOf } from '../exchange/exchange.js';
+import { type Exchange, exchangeOf } from '../exchange/exchange.js';
 
 /** How much of an upload that nobody wants is read, and how long, so that the client sees its answer. */
 const LINGER_BYTES = 1_048_576;
@@ -25,6 +25,13 @@ export function lingerOnUpload(req: IncomingMessage, res: ServerResponse): void 
     if (isHttp2(res)) res.stream.close(constants.NGHTTP2_NO_ERROR);
     else socket.destroy();
   };
+  // A reset could overtake the answer: until the time is up, only our side is closed.
+  const stop = () => {
+    if (isHttp2(res)) return close();
+    req.pause();
+    distrustConnection(req);
+    socket.end();
+  };
   const limit = () => {
     const timer = setTimeout(close, LINGER_MS);
     timer.unref();
@@ -38,7 +45,7 @@ export function lingerOnUpload(req: IncomingMessage, res: ServerResponse): void 
     socket.once('close', release);
     req.on('data', (chunk: Buffer) => {
       left -= chunk.length;
-      if (left < 0) close();
+      if (left < 0) stop();
     });
   };
   // An answer of HTTP/2 is only called finished once its stream has closed, and that waits for the upload.
@@ -46,6 +53,15 @@ export function lingerOnUpload(req: IncomingMessage, res: ServerResponse): void 
   if (answer.writableFinished) limit();
   else answer.once('finish', limit);
   req.resume();
+}
+
+/**
+ * Has an answer that refuses an upload say that it is the last one of its connection, where more is to come than is
+ * read behind it. The client may have sent all of that by then, and would go on with its next request.
+ */
+export function closeBehindUpload({ req, res, bytesSent }: Exchange): void {
+  if (req.complete || isHttp2(res)) return;
+  if (Number(req.headers['content-length']) - bytesSent > LINGER_BYTES) res.shouldKeepAlive = false;
 }
 
 /**
