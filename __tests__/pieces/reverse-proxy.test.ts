@@ -12,6 +12,7 @@ import {
   type Handler,
   type ProxyError,
   proxyErrors,
+  proxyPass,
   type ReverseProxy,
   type ReverseProxyOptions,
   reverseProxy,
@@ -247,6 +248,16 @@ describe('reverseProxy refuses', () => {
     expect(() => reverseProxy({ target: DOWN, ws: true } as never)).toThrow(
       'reverseProxy: "ws" is no option; attach(server, app) brings WebSockets here',
     );
+  });
+
+  it.each([
+    ['changeOrigin', 'true is what is done here, and false is host: "client"'],
+    ['pathRewrite', 'rewriteUrl takes the same object or function'],
+    ['on', 'modifyResponse() has the response'],
+  ])('%s, which is an option of other proxies', (name, hint) => {
+    const message = `unknown option "${name}"; ${hint}`;
+    expect(() => reverseProxy({ target: DOWN, [name]: true })).toThrow(`reverseProxy: ${message}`);
+    expect(() => proxyPass(DOWN, { [name]: true })).toThrow(`proxyPass: ${message}`);
   });
 
   it('nothing that a list hands over', async () => {

@@ -15,12 +15,19 @@ it('DEBUG=headrace shows where requests go, and no secrets of theirs', async () 
     Reflect.deleteProperty(log, 'log');
   });
   const upstream = await rawUpstream((_bytes, socket) => void socket.destroy());
-  const { port } = await gateway('express 5', proxyPass(upstream.url), proxyErrors());
+  const { port } = await gateway(
+    'express 5',
+    proxyPass(`${upstream.url}/?api_key=s3cret`),
+    proxyErrors(),
+  );
 
   await rawRequest(port, request('POST /x?token=s3cret&page=2'));
 
   const text = lines.join('\n');
-  expect(text).toContain(`POST /x?token=***&page=2 → ${upstream.url}`);
+  const path = '/x?api_key=***&token=***&page=2';
+  const target = `${upstream.url}?api_key=***`;
+  expect(text).toContain(`POST ${path} → ${target}`);
+  expect(text).toContain(`POST ${path} failed (ERR_PROXY_RESET: other side closed) at ${target}`);
   expect(text).toContain('POST /x?token=***&page=2 failed:');
   expect(text).not.toContain('s3cret');
 });

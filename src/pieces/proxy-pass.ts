@@ -6,6 +6,7 @@ import type { UpstreamResponse } from '../exchange/upstream-response.js';
 import { flag, inspect, known, refuseRequest } from '../options.js';
 import { alreadyAnswered, deliver, editThen, fail } from '../transport/deliver.js';
 import { countForwards } from '../transport/max-forwards.js';
+import { refuseForeign } from '../transport/other-proxies.js';
 import { probe } from '../transport/probe.js';
 import { guardRequest } from '../transport/request-guard.js';
 import { makeRoom } from '../transport/room-for-fields.js';
@@ -66,6 +67,7 @@ export function proxyPass(first?: Target | ProxyPassOptions, second?: ProxyPassO
   }
   const given = second === undefined && target === undefined ? first : second;
   const options = given === undefined ? {} : (given as ProxyPassOptions);
+  if (options !== null) refuseForeign('proxyPass', options);
   const { hold = false, ...transport } = known('proxyPass', options, [
     'hold',
     ...TRANSPORT_OPTIONS,

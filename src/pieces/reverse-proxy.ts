@@ -5,6 +5,7 @@ import type { Verifier } from '../identity/verifier.js';
 import { flag, inspect, known, refuseRequest } from '../options.js';
 import type { AccessCheck } from '../transport/access-rule.js';
 import { runInTurn } from '../transport/in-turn.js';
+import { refuseForeign } from '../transport/other-proxies.js';
 import { TRANSPORT_OPTIONS } from '../transport/settings.js';
 import type { Discovery } from '../upstreams/discovery/discovery.js';
 import type { FallbackHandler } from '../upstreams/fallback-option.js';
@@ -152,11 +153,7 @@ export function reverseProxy(options: Target | ReverseProxyOptions, more?: unkno
     throw new TypeError(`reverseProxy: options stand beside the target, ${wanted}`);
   }
   const given: ReverseProxyOptions = isOptions(options) ? options : { target: options };
-  if ('ws' in given) {
-    throw new TypeError(
-      'reverseProxy: "ws" is no option; attach(server, app) brings WebSockets here',
-    );
-  }
+  refuseForeign('reverseProxy', given);
   const { target, upstreams, ...rest } = known('reverseProxy', given, OPTIONS);
   if ((target === undefined) === (upstreams === undefined)) {
     const both = target === undefined ? 'neither was given' : 'both were given';

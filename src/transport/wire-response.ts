@@ -17,7 +17,7 @@ import { forbidsBody, UpstreamResponse, type WriteHead } from '../exchange/upstr
 import type { Upstream } from '../upstreams/upstream.js';
 import { failure, mayGoAgain } from './failures.js';
 import { passInterim } from './interim.js';
-import { log, masked } from './log.js';
+import { log, logTry, reasonOf } from './log.js';
 import {
   objectionTo,
   type RawFields,
@@ -72,7 +72,7 @@ export class WireResponse
   /** Hands the request to undici. */
   dispatch(): void {
     const { connections, request, again } = this.#try;
-    if (log.enabled) log('%s %s → %s', request.method, masked(request.path), this.upstream);
+    if (log.enabled) logTry(request, '→');
     if (again) connections.dispatchFresh(request, this);
     else connections.dispatch(request, this);
   }
@@ -243,6 +243,7 @@ export class WireResponse
 
   #fail(error: ProxyError): void {
     this.#finish();
+    if (log.enabled) logTry(this.#try.request, `failed (${reasonOf(error)}) at`);
     // undici leaves alone what it has not begun to send; where others listen, it is being read all the same.
     const { body } = this.#try.request;
     if (body instanceof Readable) body.destroy();

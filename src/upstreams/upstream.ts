@@ -90,7 +90,7 @@ export interface UpstreamObserver {
 
 /** One server that requests can go to. */
 export class Upstream {
-  /** The URL without credentials: fit for logs, and what tells two upstreams of a pool apart. */
+  /** The URL without credentials, but with its query: what tells two upstreams of a pool apart. */
   readonly url: string;
   /** Scheme and authority, as the transport connects to it. */
   readonly origin: string;
