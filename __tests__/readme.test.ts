@@ -53,7 +53,7 @@ describe('the gateway of the README', () => {
       'The upstream could not be reached',
     ]);
     expect(printed).toEqual([
-      '/api/users ERR_PROXY_CONNECT Error: connect ECONNREFUSED 127.0.0.1:1',
+      '/api/users ERR_PROXY_CONNECT http://127.0.0.1:1 Error: connect ECONNREFUSED 127.0.0.1:1',
     ]);
   });
 

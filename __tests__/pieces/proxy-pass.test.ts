@@ -5,12 +5,16 @@ import type { RequestHandler } from 'express';
 import {
   type Around,
   circuitBreaker,
+  concurrencyLimit,
   exchangeOf,
   type Handler,
+  loadBalancer,
   type ProxyPass,
   proxyErrors,
   proxyPass,
+  retry,
   type Send,
+  type Target,
   Upstream,
   UpstreamPool,
   UpstreamResponse,
@@ -20,7 +24,7 @@ import { Agent } from 'undici';
 import { answer, appWith, errorOf } from '../helpers/apps.js';
 import { rawClient, rawRequest } from '../helpers/client.js';
 import { request as requestText } from '../helpers/requests.js';
-import { closeAfter, gateway, rawUpstream, serve } from '../helpers/servers.js';
+import { closeAfter, gateway, rawUpstream, refusing, serve } from '../helpers/servers.js';
 import { eventually } from '../helpers/settled.js';
 
 /** The upstream that a request goes to, in a pipeline with this end. */
@@ -48,6 +52,29 @@ function choose(url: string): Handler {
 }
 
 describe('the target', () => {
+  it.each<[string, (url: string) => Target]>([
+    ['a URL', (url) => url],
+    ['a function', (url) => () => url],
+  ])('that is %s has nobody beside it, whatever has been chosen before', async (_, targetOf) => {
+    const shop = await rawUpstream();
+    const busy = await rawUpstream('HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n');
+    const balancer = loadBalancer({ upstreams: [shop.url] });
+    closeAfter(() => balancer.close());
+    for (const [url, status] of [
+      [await refusing(), 502],
+      [busy.url, 503],
+    ] as const) {
+      const pass = proxyPass(targetOf(url));
+      closeAfter(() => pass.close());
+      const limit = concurrencyLimit({ limit: 1, queue: { size: 1 } });
+      const again = retry({ backoff: { baseMs: 0 } });
+      const { port } = await gateway('express 5', balancer, limit, again, pass, proxyErrors());
+      const asked = [1, 2].map(() => rawRequest(port, requestText('GET /billing')));
+      expect((await Promise.all(asked)).map((one) => one.status)).toEqual([status, status]);
+    }
+    expect(shop.connections()).toEqual([]);
+  });
+
   it.each([
     ['a string', 'http://a.example/base', 'http://a.example/base'],
     ['a URL', new URL('https://a.example'), 'https://a.example'],

@@ -130,9 +130,7 @@ function routeTo(target: Target | undefined): Route {
   }
   const upstream = new Upstream(target, 'proxyPass: target');
   return {
-    choose: (exchange) => {
-      exchange.upstream = upstream;
-    },
+    choose: (exchange) => goTo(exchange, upstream),
     close: () => upstream.close(),
   };
 }
@@ -141,10 +139,17 @@ function routeByFunction(target: TargetFunction): Route {
   const targets = new Targets();
   return {
     choose: (exchange) => {
-      exchange.upstream = targets.get(target(exchange.req, exchange.res), 'proxyPass: target()');
+      const url = target(exchange.req, exchange.res);
+      goTo(exchange, targets.get(url, 'proxyPass: target()'));
     },
     close: () => targets.close(),
   };
+}
+
+/** There is no other: retries must not take what is for this one to the pool of a balancer before. */
+function goTo(exchange: Exchange, upstream: Upstream): void {
+  exchange.pool = undefined;
+  exchange.upstream = upstream;
 }
 
 function isTarget(value: unknown): value is Target {
