@@ -37,6 +37,14 @@ export function refuseRequest(factory: string, value: unknown): void {
   }
 }
 
+/**
+ * A function that users write. It is declared as a method, since the parameters of those may be narrower:
+ * one that is typed for Express' `Request` fits as well.
+ */
+export type Callback<Parameters extends readonly unknown[], Result> = {
+  call(...parameters: Parameters): Result;
+}['call'];
+
 /** What a factory without options takes, so that whoever believes it has some is told. */
 export type NoOptions = Readonly<Record<string, never>>;
 

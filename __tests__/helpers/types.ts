@@ -1,4 +1,9 @@
-import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type ServerResponse,
+} from 'node:http';
 import connect from 'connect';
 import express from 'express';
 import express4 from 'express4';
@@ -219,8 +224,20 @@ function functionsOfExpress(): void {
     modifyResponse: (_response, { ip }: Req) => ip,
     rewriteUrl: (path, { baseUrl }: Req) => baseUrl + path,
   });
+  headrace.proxyPass((_req: Req, res: Res) => String(res.locals.target));
+  headrace.fallback((_error, req: Req) => req.ip);
+  headrace.concurrencyLimit({ limit: 1, per: ({ ip }: Req) => String(ip) });
+  headrace.circuitBreaker({ per: ({ ip }: Req) => String(ip) });
+  headrace.rateLimiter({ keyGenerator: ({ ip }: Req) => String(ip) });
+  headrace.requestId({ generate: ({ ip }: Req) => String(ip) });
+  headrace.statusPage({ pools: {}, allowActions: (req: Req) => req.secure });
+  headrace.consistentHash({ key: ({ ip }: Req) => ip });
+  headrace.assertIdentity({ signingKey: 'k', claims: (_identity, { ip }: Req) => ({ ip }) });
+  headrace.attach(createServer(), () => {}, { upgrades: ({ ip }: Req) => ip !== undefined });
   // @ts-expect-error: it is given a request, and no number
   headrace.modifyResponse((_response, _req: number) => {});
+  // @ts-expect-error: it names a target
+  headrace.proxyPass((_req: Req) => 5);
 }
 
 /** What is expected, and where. None of it is ever called: it only has to compile. */

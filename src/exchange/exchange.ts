@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { emptyList } from '../lists.js';
-import { inspect } from '../options.js';
+import { type Callback, inspect } from '../options.js';
 import { isPromise } from '../promises.js';
 import type { UpstreamPool } from '../upstreams/pool.js';
 import type { Upstream } from '../upstreams/upstream.js';
@@ -42,13 +42,11 @@ export type Send = () => Promise<UpstreamResponse>;
 /** A wrapper round the upstream call. The first one registered is the outermost. */
 export type Around = (exchange: Exchange, send: Send) => Promise<UpstreamResponse>;
 
-/**
- * An edit of the response, run before its head is sent. A promise that it returns is waited for. Written as a
- * method, so that functions typed for Express fit, too.
- */
-export type ResponseEdit = {
-  edit(response: UpstreamResponse, req: IncomingMessage, res: ServerResponse): unknown;
-}['edit'];
+/** An edit of the response, run before its head is sent. A promise that it returns is waited for. */
+export type ResponseEdit = Callback<
+  [response: UpstreamResponse, req: IncomingMessage, res: ServerResponse],
+  unknown
+>;
 
 /** What is under way for an exchange and has to end with it. The transport's attempts are such. */
 export interface InFlight {

@@ -3,13 +3,13 @@ import { type Exchange, exchangeOf, type Handler } from '../exchange/exchange.js
 import type { HeaderOverlay } from '../exchange/header-overlay.js';
 import type { Identity } from '../exchange/identity.js';
 import { fieldText, ownFieldNames } from '../exchange/own-fields.js';
-import { callable, inspect, known, milliseconds } from '../options.js';
+import { type Callback, callable, inspect, known, milliseconds } from '../options.js';
 import { Assertions } from '../transport/assertions.js';
 import { fail } from '../transport/deliver.js';
 import type { SigningKey } from '../transport/signer.js';
 
 /** Chooses what an assertion says of a client. */
-export type ClaimsFunction = (identity: Identity, req: IncomingMessage) => object;
+export type ClaimsFunction = Callback<[identity: Identity, req: IncomingMessage], object>;
 
 /** Options for {@link assertIdentity}. */
 export interface AssertIdentityOptions {

@@ -7,7 +7,7 @@ import {
   type Send,
 } from '../exchange/exchange.js';
 import type { ResponseInit, UpstreamResponse } from '../exchange/upstream-response.js';
-import { callable, inspect, known, milliseconds, wholeNumber } from '../options.js';
+import { type Callback, callable, inspect, known, milliseconds, wholeNumber } from '../options.js';
 import type { BreakerGauge } from '../upstreams/breaker-metrics.js';
 import { type Circuit, circuitOpenError, REFUSED } from '../upstreams/circuit.js';
 import { type CircuitListener, Circuits } from '../upstreams/circuits.js';
@@ -47,7 +47,7 @@ export interface CircuitBreakerOptions {
    *
    * @default 'upstream'
    */
-  readonly per?: 'upstream' | 'route' | ((req: IncomingMessage) => string) | undefined;
+  readonly per?: 'upstream' | 'route' | Callback<[req: IncomingMessage], string> | undefined;
   /** Whether a call has failed. By default, answers from 500 on have, and all errors that are the upstream's. */
   readonly isFailure?: ((result: CallResult) => boolean) | undefined;
   /**

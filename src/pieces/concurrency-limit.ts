@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { type Around, exchangeOf, type Handler } from '../exchange/exchange.js';
-import { callable, inspect, known, milliseconds, wholeNumber } from '../options.js';
+import { type Callback, callable, inspect, known, milliseconds, wholeNumber } from '../options.js';
 import type { GateSettings } from '../upstreams/gate.js';
 import { type Gates, KeyedGates, oneGate, UpstreamGates } from '../upstreams/gates.js';
 import { Slots } from '../upstreams/slots.js';
@@ -31,7 +31,7 @@ export interface ConcurrencyLimitOptions {
    *
    * @default 'upstream'
    */
-  readonly per?: 'upstream' | 'route' | ((req: IncomingMessage) => string) | undefined;
+  readonly per?: 'upstream' | 'route' | Callback<[req: IncomingMessage], string> | undefined;
   /** Who may wait for a place, and how long. */
   readonly queue?: ConcurrencyQueueOptions | undefined;
   /** The clock, in milliseconds; for tests. */

@@ -3,7 +3,7 @@ import type { Attempt } from '../exchange/attempt.js';
 import { dropBodyFields } from '../exchange/body-fields.js';
 import { isProxyError, type ProxyError } from '../exchange/errors.js';
 import { exchangeOf, type Next } from '../exchange/exchange.js';
-import { callable, inspect, known } from '../options.js';
+import { type Callback, callable, inspect, known } from '../options.js';
 import { isPromise } from '../promises.js';
 import { setErrorFields } from '../transport/answer.js';
 import { callListener, warnOfThrown } from '../warnings.js';
@@ -16,11 +16,12 @@ export interface RenderedError {
   readonly body: string | Uint8Array | object;
 }
 
-/** Written as methods, so that functions typed for Express fit, too. */
-interface Hooks {
-  log(error: ProxyError, req: IncomingMessage, attempts: readonly Attempt[]): void;
-  render(error: ProxyError, req: IncomingMessage, res: ServerResponse): RenderedError | undefined;
-}
+type Log = Callback<[error: ProxyError, req: IncomingMessage, attempts: readonly Attempt[]], void>;
+
+type Render = Callback<
+  [error: ProxyError, req: IncomingMessage, res: ServerResponse],
+  RenderedError | undefined
+>;
 
 /** Options for {@link proxyErrors}. */
 export interface ProxyErrorsOptions {
@@ -28,12 +29,12 @@ export interface ProxyErrorsOptions {
    * Is told of every proxy error, with the request and the tries made for it. One that throws or rejects is
    * warned of, and changes no answer.
    */
-  readonly log?: Hooks['log'] | undefined;
+  readonly log?: Log | undefined;
   /**
    * Makes the answer; nothing returned means the usual one, and so does what throws or cannot be sent, a
    * promise among it. Status and `Retry-After` are set already.
    */
-  readonly render?: Hooks['render'] | undefined;
+  readonly render?: Render | undefined;
 }
 
 /** An error-handling middleware of Express or Connect: they know it by its four parameters. */
@@ -81,7 +82,7 @@ function begin(res: ServerResponse, error: ProxyError): void {
 
 /** Whether `render()` has answered. One that fails must not hide what has failed before. */
 function answered(
-  render: Hooks['render'],
+  render: Render,
   error: ProxyError,
   req: IncomingMessage,
   res: ServerResponse,

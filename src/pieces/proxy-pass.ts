@@ -3,7 +3,7 @@ import { NoTargetError } from '../exchange/errors.js';
 import { type Exchange, exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
 import { refuseForProxy } from '../exchange/for-proxy.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
-import { flag, inspect, known, refuseRequest } from '../options.js';
+import { type Callback, flag, inspect, known, refuseRequest } from '../options.js';
 import { alreadyAnswered, deliver, editThen, fail } from '../transport/deliver.js';
 import { countForwards } from '../transport/max-forwards.js';
 import { refuseForeign } from '../transport/other-proxies.js';
@@ -23,7 +23,7 @@ import { Targets } from '../upstreams/targets.js';
 import { Upstream } from '../upstreams/upstream.js';
 
 /** Names a target for one request. */
-export type TargetFunction = (req: IncomingMessage, res: ServerResponse) => string | URL;
+export type TargetFunction = Callback<[req: IncomingMessage, res: ServerResponse], string | URL>;
 
 /** Where requests go: a URL, a pool, or a function that decides. */
 export type Target = string | URL | UpstreamPool | TargetFunction;

@@ -4,7 +4,7 @@ import { peerAddress } from '../exchange/client.js';
 import { exchangeOf, type Handler } from '../exchange/exchange.js';
 import { headHook } from '../exchange/head-hook.js';
 import { type RequestTrusts, type Trust, trustFor } from '../exchange/trust.js';
-import { callable, fieldNames, inspect, known } from '../options.js';
+import { type Callback, callable, fieldNames, inspect, known } from '../options.js';
 import { fail } from '../transport/deliver.js';
 
 /** Options for {@link requestId}. */
@@ -26,7 +26,7 @@ export interface RequestIdOptions {
    *
    * @default crypto.randomUUID
    */
-  readonly generate?: ((req: IncomingMessage) => string) | undefined;
+  readonly generate?: Callback<[req: IncomingMessage], string> | undefined;
 }
 
 /** What is fit for a log and a URL, and cannot be taken for anything else there. */

@@ -1,14 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 import { backtracks } from '../backtracking.js';
 import { type Exchange, exchangeOf, type Handler } from '../exchange/exchange.js';
-import { inspect, refuseRequest } from '../options.js';
+import { type Callback, inspect, refuseRequest } from '../options.js';
 import { fail } from '../transport/deliver.js';
 
-/**
- * A rewrite of one's own: gets path and query as they would be sent, returns what to send instead. Written
- * as a method, so that functions typed for Express fit, too.
- */
-export type RewriteFunction = { rewrite(path: string, req: IncomingMessage): string }['rewrite'];
+/** A rewrite of one's own: gets path and query as they would be sent, returns what to send instead. */
+export type RewriteFunction = Callback<[path: string, req: IncomingMessage], string>;
 
 /**
  * What {@link rewriteUrl} goes by: patterns and replacements, of which the first that matches counts.

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
-import { inspect, known, saidYes } from '../options.js';
+import { type Callback, inspect, known, saidYes } from '../options.js';
 import { Desk, refuse } from '../status/desk.js';
 import { fail } from '../transport/deliver.js';
 import type { UpstreamPool } from '../upstreams/pool.js';
@@ -21,7 +21,7 @@ export interface StatusPageOptions {
    *
    * @default false
    */
-  readonly allowActions?: boolean | ((req: IncomingMessage) => boolean) | undefined;
+  readonly allowActions?: boolean | Callback<[req: IncomingMessage], boolean> | undefined;
 }
 
 /** A {@link statusPage} in place. */

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { callable, inspect, known, milliseconds } from '../options.js';
+import { type Callback, callable, inspect, known, milliseconds } from '../options.js';
 import type { AnyServer } from './drain.js';
 import { type App, ServerEvents } from './server-events.js';
 import {
@@ -16,7 +16,7 @@ export interface AttachOptions extends ServerTimeoutOptions {
    * Which upgrades go through the app. The others are left to whoever else listens for `upgrade` on the
    * server, such as a WebSocket server of your own. All of them by default.
    */
-  readonly upgrades?: ((req: IncomingMessage) => boolean) | undefined;
+  readonly upgrades?: Callback<[req: IncomingMessage], boolean> | undefined;
   /**
    * How long `close()` waits for tunnels and answers in flight, in milliseconds; then it ends them.
    *

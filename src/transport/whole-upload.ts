@@ -17,9 +17,8 @@ export function wholeUpload(exchange: Exchange): Buffer | undefined {
   const length = shortLength(req);
   if (length === 0 || length !== req.readableLength || req.readableEncoding !== null)
     return undefined;
-  // While it flows, one read gives one packet of it.
-  if (req.readableFlowing) req.pause();
-  exchange.unsentUpload = req.read() as Buffer;
+  // Unless it is told how much, one read gives one packet of it: while it flows, and always since Node 26.
+  exchange.unsentUpload = req.read(length) as Buffer;
   // Its end may still have to be heard, by those who wait for it.
   req.resume();
   return exchange.unsentUpload;

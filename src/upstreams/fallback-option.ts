@@ -6,25 +6,23 @@ import type { FailureHandler, Substitute } from '../exchange/fallback.js';
 import { HeaderList } from '../exchange/header-list.js';
 import { isUpstream } from '../exchange/is-upstream.js';
 import { type ResponseInit, UpstreamResponse } from '../exchange/upstream-response.js';
-import { inspect } from '../options.js';
+import { type Callback, inspect } from '../options.js';
 import { Targets } from './targets.js';
 
 /**
  * Decides what a client gets instead of an error: a response, an upstream to try (a URL, an `Upstream`,
  * a pool), or nothing to let the error go on.
  */
-export type FallbackHandler = (
-  error: ProxyError,
-  req: IncomingMessage,
-  exchange: Exchange,
-) =>
+export type FallbackHandler = Callback<
+  [error: ProxyError, req: IncomingMessage, exchange: Exchange],
   | Substitute
   | URL
   | string
   | undefined
   | void
   | Promise<Substitute | URL | string | undefined>
-  | Promise<void>;
+  | Promise<void>
+>;
 
 /** A `fallback` option in place. */
 export interface FallbackOption {

@@ -3,11 +3,10 @@ import { isIP } from 'node:net';
 import { ipKeyGenerator } from 'express-rate-limit';
 import { clientAddress } from '../exchange/client.js';
 import type { RequestTrusts } from '../exchange/trust.js';
+import type { Callback } from '../options.js';
 
-/** What is decided for each request; written as a method, so that functions typed for Express fit, too. */
-export type PerRequest<T> = {
-  decide(req: IncomingMessage, res: ServerResponse): T | Promise<T>;
-}['decide'];
+/** What is decided for each request. */
+export type PerRequest<T> = Callback<[req: IncomingMessage, res: ServerResponse], T | Promise<T>>;
 
 /** How often a key was counted, and until when it is. */
 export interface RateLimitInfo {

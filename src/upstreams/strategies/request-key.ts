@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { appTrusts, clientAddress, peerAddress } from '../../exchange/client.js';
-import { inspect, known } from '../../options.js';
+import { type Callback, inspect, known } from '../../options.js';
 
 /** What of a request is hashed. A request without it goes by the client's address. */
 export type RequestKey =
@@ -11,7 +11,7 @@ export type RequestKey =
   /** The value of a cookie, as the client wrote it. */
   | { readonly cookie: string }
   /** What a function says. */
-  | ((req: IncomingMessage) => string | undefined);
+  | Callback<[req: IncomingMessage], string | undefined>;
 
 /** Reads a key; `undefined` when the request has none. */
 export type KeyReader = (req: IncomingMessage) => string | undefined;
