@@ -79,9 +79,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   exchange: [],
   'options.ts': [],
   'backtracking.ts': [],
-  'connection-settings.ts': [],
+  'connection-settings.ts': ['tls-settings.ts'],
   'lists.ts': [],
   'promises.ts': [],
+  'tls-settings.ts': [],
   'warnings.ts': [],
 };
 const SHARED = [

@@ -22,7 +22,7 @@ describe('connectionSettings', () => {
       connectTimeoutMs: 1,
       connections: 2,
       keepAliveMs: 3,
-      tls: { ca: 'x' },
+      tls: { ca: '-----BEGIN CERTIFICATE-----', servername: 'a', rejectUnauthorized: undefined },
       http2: true,
       dispatcher,
       maxHeaderBytes: 4,
@@ -32,19 +32,51 @@ describe('connectionSettings', () => {
   });
 
   it.each<[keyof ConnectionOptions, unknown, string]>([
-    ['connectTimeoutMs', 0, 'must be a whole number from 1 to 2147483647, received 0'],
-    ['connections', 0, 'must be a whole number of at least 1, received 0'],
-    ['connections', '8', 'must be a whole number, received "8"'],
-    ['keepAliveMs', 2 ** 31, 'must be a whole number from 1 to 2147483647, received 2147483648'],
-    ['http2', 1, 'must be true, false or "prior-knowledge", received 1'],
-    ['maxHeaderBytes', 0, 'must be a whole number of at least 1, received 0'],
-    ['tls', true, 'must be an object, received true'],
-    ['tls', null, 'must be an object, received null'],
-    ['dispatcher', {}, 'must be an undici dispatcher, received an object []'],
-    ['dispatcher', null, 'must be an undici dispatcher, received null'],
+    ['connectTimeoutMs', 0, ' must be a whole number from 1 to 2147483647, received 0'],
+    ['connections', 0, ' must be a whole number of at least 1, received 0'],
+    ['connections', '8', ' must be a whole number, received "8"'],
+    ['keepAliveMs', 2 ** 31, ' must be a whole number from 1 to 2147483647, received 2147483648'],
+    ['http2', 1, ' must be true, false or "prior-knowledge", received 1'],
+    ['maxHeaderBytes', 0, ' must be a whole number of at least 1, received 0'],
+    ['tls', true, ' must be an object, received true'],
+    ['tls', null, ' must be an object, received null'],
+    ['tls', [], ' must be an object, received an array of 0'],
+    [
+      'tls',
+      { rejectUnauthorised: false },
+      ': unknown option "rejectUnauthorised", did you mean "rejectUnauthorized"?',
+    ],
+    ['tls', { ca: '/etc/ca.pem' }, '.ca must be PEM: the contents of a file, and not its name'],
+    [
+      'tls',
+      { ca: ['-----BEGIN CERTIFICATE-----', Buffer.from('/etc/ca.pem')] },
+      '.ca must be PEM: the contents of a file, and not its name',
+    ],
+    ['tls', { key: 'secret' }, '.key must be PEM: the contents of a file, and not its name'],
+    ['tls', { cert: '-----BEGIN CERTIFICATE-----' }, ' cannot be used: error:0480006'],
+    ['tls', { ciphers: 'NONE' }, ' cannot be used: error:0A0000B9:SSL routines::no cipher match'],
+    ['tls', { ca: 5 }, ' cannot be used: The "options.ca" property must be of type string'],
+    [
+      'tls',
+      { minVersion: 'TLSv9' },
+      ' cannot be used: "TLSv9" is not a valid minimum TLS protocol version',
+    ],
+    [
+      'tls',
+      { rejectUnauthorized: 'false' },
+      '.rejectUnauthorized must be true or false, received "false"',
+    ],
+    [
+      'tls',
+      { checkServerIdentity: true },
+      '.checkServerIdentity must be a function, received true',
+    ],
+    ['tls', { servername: 5 }, '.servername must be a name, received 5'],
+    ['dispatcher', {}, ' must be an undici dispatcher, received an object []'],
+    ['dispatcher', null, ' must be an undici dispatcher, received null'],
   ])('refuses %s: %p', (name, value, message) => {
     expect(() => connectionSettings('factory', { [name]: value })).toThrow(
-      `factory: ${name} ${message}`,
+      `factory: ${name}${message}`,
     );
   });
 });

@@ -2,6 +2,7 @@ import type { LookupAddress } from 'node:dns';
 import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import type { Dispatcher } from 'undici';
 import { inspect, milliseconds, wholeNumber } from './options.js';
+import { checkTls } from './tls-settings.js';
 
 /** How an upstream is connected to. */
 export interface ConnectionOptions {
@@ -107,9 +108,7 @@ export function connectionSettings(
     );
   }
   wholeNumber(`${factory}: maxHeaderBytes`, maxHeaderBytes, 1);
-  if (tls !== undefined && (typeof tls !== 'object' || tls === null)) {
-    throw new TypeError(`${factory}: tls must be an object, received ${inspect(tls)}`);
-  }
+  if (tls !== undefined) checkTls(`${factory}: tls`, tls);
   if (dispatcher !== undefined && typeof dispatcher?.dispatch !== 'function') {
     throw new TypeError(
       `${factory}: dispatcher must be an undici dispatcher, received ${inspect(dispatcher)}`,

@@ -86,8 +86,9 @@ describe('accessLog', () => {
       path: '/base/page?a=1&token=***',
       upstream: `${upstream.url}/base`,
       error: undefined,
+      cause: undefined,
       degraded: false,
-      attempts: [{ upstream: `${upstream.url}/base`, status: 200, error: undefined, ...times }],
+      attempts: [{ upstream: `${upstream.url}/base`, status: 200, ...times }],
       retries: 0,
       bytesSent: 5,
       bytesReceived: 2,
@@ -138,7 +139,15 @@ describe('accessLog', () => {
   it('tells of failures, of what a fallback made up for, and of what never left', async () => {
     const failed = await recordOf(GET, proxyPass(REFUSED));
     const error = 'ERR_PROXY_CONNECT';
-    expect(failed).toMatchObject({ outcome: 'failed', status: 502, error, upstream: REFUSED });
+    const cause = 'ECONNREFUSED';
+    expect(failed).toMatchObject({
+      outcome: 'failed',
+      status: 502,
+      error,
+      upstream: REFUSED,
+      cause,
+    });
+    expect(failed.attempts).toMatchObject([{ error, cause }]);
     const degraded = await recordOf(
       GET,
       fallback(() => ({ body: 'stale' })),

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Attempt } from './attempt.js';
+import { causeCode } from './errors.js';
 import type { Exchange } from './exchange.js';
 import type { OutcomeType } from './outcome.js';
 import type { Redact } from './redact.js';
@@ -9,8 +10,9 @@ export interface AccessAttempt {
   readonly upstream: string;
   /** The status it brought. */
   readonly status: number | undefined;
-  /** The code of the error it ended with. */
+  /** The code of the error it ended with, and that of what the system, TLS or the parser said. */
   readonly error: string | undefined;
+  readonly cause: string | undefined;
   /** How long it waited for a connection: for a new one to be made, or for one to come free. */
   readonly connectMs: number | undefined;
   /** From its beginning to the head of the response. */
@@ -33,6 +35,8 @@ export interface AccessRecord {
   readonly upstream: string | undefined;
   /** The code of what went wrong, also of what a fallback made up for. */
   readonly error: string | undefined;
+  /** The code of what is behind it, as the system, TLS or the parser names it: `ECONNREFUSED`. */
+  readonly cause: string | undefined;
   /** Whether a fallback has answered in place of an error. */
   readonly degraded: boolean;
   /** Every try, in order, and how many there were after the first. */
@@ -79,6 +83,7 @@ export function accessRecord(exchange: Exchange, redact: Redact): AccessRecord {
     path: last?.path === target ? url : last?.path && redact(last.path),
     upstream: urlOf(last?.upstream ?? exchange.upstream, redact),
     error: errorCode(outcome?.error),
+    cause: causeCode(outcome?.error),
     degraded: outcome?.degraded ?? false,
     attempts: attempts.map((attempt) => accessAttempt(attempt, redact)),
     retries: Math.max(0, attempts.length - 1),
@@ -104,6 +109,7 @@ function accessAttempt(attempt: Attempt, redact: Redact): AccessAttempt {
     upstream: urlOf(upstream, redact) as string,
     status,
     error: error?.code,
+    cause: causeCode(error),
     connectMs: span(startedAt, sentAt),
     headMs: span(startedAt, headAt),
   };

@@ -286,3 +286,10 @@ export function isProxyError(error: unknown): error is ProxyError {
     error instanceof Error && 'code' in error && Object.hasOwn(ProxyErrorCode, String(error.code))
   );
 }
+
+/** What the system, TLS or a parser calls that which is behind an error: `ECONNREFUSED`. */
+export function causeCode(error: unknown): string | undefined {
+  const { cause } = Object(error) as { cause?: unknown };
+  const { code } = Object(cause) as { code?: unknown };
+  return typeof code === 'string' ? code : undefined;
+}

@@ -1,5 +1,10 @@
 import type { ServerResponse } from 'node:http';
-import { isProxyError, type ProxyError, type ProxyErrorCode } from '../exchange/errors.js';
+import {
+  causeCode,
+  isProxyError,
+  type ProxyError,
+  type ProxyErrorCode,
+} from '../exchange/errors.js';
 import { exchangeOf, type Handler } from '../exchange/exchange.js';
 import { headHook } from '../exchange/head-hook.js';
 import { inspect, known } from '../options.js';
@@ -108,7 +113,7 @@ function errorType(failure: unknown): string {
   return failure.code === 'ERR_PROXY_CONNECT' ? connectType(failure) : TYPES[failure.code];
 }
 
-function connectType({ code, cause }: ProxyError): string {
-  const reported = String((cause as { code?: unknown } | undefined)?.code);
-  return CONNECT_TYPES.find(([pattern]) => pattern.test(reported))?.[1] ?? TYPES[code];
+function connectType(failure: ProxyError): string {
+  const reported = causeCode(failure) ?? '';
+  return CONNECT_TYPES.find(([pattern]) => pattern.test(reported))?.[1] ?? TYPES[failure.code];
 }

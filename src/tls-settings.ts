@@ -1,0 +1,54 @@
+import { createSecureContext, type ConnectionOptions as TlsOptions } from 'node:tls';
+import { callable, flag, inspect, known } from './options.js';
+
+/** What `tls.connect()` knows, where it is not for headrace to say. */
+const TLS_OPTIONS = [
+  ...['ca', 'cert', 'key', 'pfx', 'passphrase', 'crl', 'secureContext', 'allowPartialTrustChain'],
+  ...['rejectUnauthorized', 'checkServerIdentity', 'servername', 'requestOCSP', 'pskCallback'],
+  ...['ciphers', 'sigalgs', 'ecdhCurve', 'dhparam', 'minDHSize', 'honorCipherOrder'],
+  ...['minVersion', 'maxVersion', 'secureProtocol', 'secureOptions', 'sessionTimeout', 'session'],
+  ...[
+    'clientCertEngine',
+    'privateKeyEngine',
+    'privateKeyIdentifier',
+    'enableTrace',
+    'ALPNProtocols',
+  ],
+  ...['lookup', 'family', 'hints', 'localAddress', 'localPort', 'autoSelectFamily'],
+  ...['autoSelectFamilyAttemptTimeout', 'keepAlive', 'keepAliveInitialDelay', 'noDelay'],
+] as readonly string[] as readonly (keyof TlsOptions & string)[];
+
+/** Those that are text in PEM. Node passes over authorities that are anything else, and trusts nobody then. */
+const PEM_OPTIONS = ['ca', 'cert', 'key', 'crl'] as const;
+
+/** @throws TypeError that names `path` and what is wrong, if TLS cannot be spoken with these. */
+export function checkTls(path: string, tls: TlsOptions): void {
+  if (typeof tls !== 'object' || tls === null || Array.isArray(tls)) {
+    throw new TypeError(`${path} must be an object, received ${inspect(tls)}`);
+  }
+  known(path, tls, TLS_OPTIONS);
+  for (const name of PEM_OPTIONS) checkPem(`${path}.${name}`, tls[name]);
+  const { rejectUnauthorized, checkServerIdentity, servername } = tls;
+  if (rejectUnauthorized !== undefined) flag(`${path}.rejectUnauthorized`, rejectUnauthorized);
+  if (checkServerIdentity !== undefined) {
+    callable(`${path}.checkServerIdentity`, checkServerIdentity);
+  }
+  if (servername !== undefined && typeof servername !== 'string') {
+    throw new TypeError(`${path}.servername must be a name, received ${inspect(servername)}`);
+  }
+  try {
+    if (tls.secureContext === undefined) createSecureContext(tls);
+  } catch (cause) {
+    throw new TypeError(`${path} cannot be used: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Contents of files are meant; the name of one in their place is what everybody writes once. */
+function checkPem(path: string, value: unknown): void {
+  for (const pem of Array.isArray(value) ? value : [value]) {
+    const isText = typeof pem === 'string' || Buffer.isBuffer(pem);
+    if (isText && pem.length > 0 && !pem.includes('-----BEGIN')) {
+      throw new TypeError(`${path} must be PEM: the contents of a file, and not its name`);
+    }
+  }
+}
