@@ -86,6 +86,9 @@ export function alreadyAnswered(
 function giveWay(exchange: Exchange, next: Next | undefined): void {
   const { res } = exchange;
   if (!exchange.open || res.writableEnded) return;
+  if (log.enabled) {
+    log('%s %s left alone: another answer has begun', exchange.method, masked(exchange.path));
+  }
   const timer = setTimeout(() => {
     if (res.writableEnded) return;
     fail(exchange, new Error('The response cannot be sent: another answer has begun'), next);
