@@ -13,6 +13,7 @@ import {
   frameUpstream,
   type Http2Upstream,
   http2Upstream,
+  MAX_CONCURRENT_STREAMS,
   type OnStream,
 } from '../helpers/http2.js';
 import { recordErrors } from '../helpers/record-errors.js';
@@ -61,11 +62,14 @@ async function secure(
 
 /** A gateway before a server of frames. */
 async function framed(
-  ...args: Parameters<typeof frameUpstream>
+  onStream: OnStream,
+  settings: Record<number, number> = {},
+  options: ProxyPassOptions = {},
 ): Promise<Awaited<ReturnType<typeof frameUpstream>> & { through: number; codes: () => string[] }> {
-  const upstream = await frameUpstream(...args);
+  const upstream = await frameUpstream(onStream, settings);
   const { port, codes } = await proxied(`http://127.0.0.1:${upstream.port}`, {
     http2: 'prior-knowledge',
+    ...options,
   });
   return { ...upstream, through: port, codes };
 }
@@ -488,6 +492,42 @@ describe('what upstreams choose', () => {
     });
     expect((await rawRequest(port, get())).status).toBe(504);
     expect(codes()).toEqual(['ERR_PROXY_CONNECT_TIMEOUT']);
+  });
+});
+
+describe('an HTTP/2 upstream that lets no streams be opened', () => {
+  const none = { [MAX_CONCURRENT_STREAMS]: 0 };
+  const answer: OnStream = (connection, id) => connection.head(id, true);
+
+  it('is asked on one connection, for as long as a connection may take', async () => {
+    const { through, connections, codes } = await framed(answer, none, { connectTimeoutMs: 100 });
+    const statuses = [get('/1'), get('/2')].map(
+      async (bytes) => (await rawRequest(through, bytes)).status,
+    );
+    expect(await Promise.all(statuses)).toEqual([504, 504]);
+    expect(codes()).toEqual(['ERR_PROXY_CONNECT_TIMEOUT', 'ERR_PROXY_CONNECT_TIMEOUT']);
+    expect(connections.map(({ ids }) => ids)).toEqual([[]]);
+  });
+
+  it('gets what waits as soon as it does', async () => {
+    const { through, connections } = await framed(answer, none);
+    const answered = rawRequest(through, get());
+    await eventually('a connection', () => connections.length === 1);
+    connections[0]?.allow(1);
+    expect((await answered).status).toBe(200);
+    expect(connections.map(({ ids }) => ids)).toEqual([[1]]);
+  });
+
+  it('goes away without a look at an upload, and takes no other: it was never sent', async () => {
+    const { through, connections, codes } = await framed(({ goaway }) => goaway(0), none, {
+      connectTimeoutMs: 100,
+    });
+    const answered = rawRequest(through, post('body'));
+    await eventually('a connection', () => connections.length === 1);
+    connections[0]?.allow(1);
+    expect((await answered).status).toBe(502);
+    expect(codes()).toEqual(['ERR_PROXY_CONNECT']);
+    expect(connections.map(({ ids }) => ids)).toEqual([[1], []]);
   });
 });
 

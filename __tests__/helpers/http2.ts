@@ -125,6 +125,8 @@ export async function http2Answer(stream: ClientHttp2Stream): Promise<Http2Respo
 }
 
 const FRAME = { data: 0, headers: 1, reset: 3, settings: 4, ping: 6, goaway: 7, window: 8 };
+/** A setting of HTTP/2 (RFC 9113, 6.5.2). */
+export const MAX_CONCURRENT_STREAMS = 3;
 const ACK = 1;
 const END_STREAM = 1;
 const END_HEADERS = 4;
@@ -139,6 +141,8 @@ export interface FrameConnection {
   head(id: number, end?: boolean): void;
   data(id: number, text: string, end?: boolean): void;
   reset(id: number, code: number): void;
+  /** Lets so many streams be open at a time. */
+  allow(streams: number): void;
   /** Says that streams past `last` are not looked at. */
   goaway(last: number, code?: number): void;
 }
@@ -160,9 +164,7 @@ export async function frameUpstream(
     connections.push(connection);
     socket.on('error', () => {});
     closeAfter(() => socket.destroy());
-    const list = Object.entries(settings).map(([id, value]) =>
-      Buffer.concat([word(Number(id)).subarray(2), word(value)]),
-    );
+    const list = Object.entries(settings).map(([id, value]) => setting(Number(id), value));
     socket.write(frame(FRAME.settings, 0, 0, Buffer.concat(list)));
     let bytes: Buffer = Buffer.alloc(0);
     let preface = 24;
@@ -198,6 +200,7 @@ function frameConnection(socket: Socket): FrameConnection {
     data: (id, text, end = false) =>
       send(FRAME.data, end ? END_STREAM : 0, id, Buffer.from(text, 'latin1')),
     reset: (id, code) => send(FRAME.reset, 0, id, word(code)),
+    allow: (streams) => send(FRAME.settings, 0, 0, setting(MAX_CONCURRENT_STREAMS, streams)),
     goaway: (last, code = constants.NGHTTP2_NO_ERROR) =>
       send(FRAME.goaway, 0, 0, Buffer.concat([word(last), word(code)])),
   };
@@ -234,6 +237,10 @@ function frame(type: number, flags: number, id: number, payload: Buffer = Buffer
 
 function frameLength(bytes: Buffer): number {
   return bytes.length < 9 ? Number.POSITIVE_INFINITY : 9 + bytes.readUIntBE(0, 3);
+}
+
+function setting(id: number, value: number): Buffer {
+  return Buffer.concat([word(id).subarray(2), word(value)]);
 }
 
 function word(value: number): Buffer {

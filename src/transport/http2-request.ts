@@ -120,9 +120,10 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
     return true;
   }
 
-  /** Never sent, or never answered. */
+  /** There is no session for it. What was taken back from an earlier one counts as never sent. */
   fail(error: Error): void {
-    this.#settle(error);
+    const isSent = this.tries > 0;
+    this.#settle(isSent ? new ConnectError({ cause: error, upstream: this.#upstream }) : error);
   }
 
   abort(reason: Error): void {

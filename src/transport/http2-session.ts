@@ -17,7 +17,7 @@ const MAX_SERVED = 2 ** 29;
 
 /** Who opened a session, and is told of it. */
 export interface SessionOwner {
-  /** The upstream has said what it allows: streams can be opened. */
+  /** The upstream lets streams be opened. */
   opened(session: Http2Session): void;
   /** A stream has ended, and there may be room for another. */
   freed(): void;
@@ -108,17 +108,18 @@ export class Http2Session implements Http2Sender {
   #listen(session: ClientHttp2Session): void {
     session.once('connect', () => session.setLocalWindowSize(SESSION_WINDOW_BYTES));
     const timer = setTimeout(
-      () => session.destroy(new errors.ConnectTimeoutError('no SETTINGS came')),
+      () => session.destroy(new errors.ConnectTimeoutError('no stream may be opened')),
       this.#settings.connectTimeoutMs,
     );
     timer.unref();
-    session.once('remoteSettings', () => {
-      clearTimeout(timer);
-      this.#owner.opened(this);
-      this.#rest();
-    });
     session.on('remoteSettings', ({ maxConcurrentStreams = MAX_STREAMS }) => {
       this.#limit = Math.min(maxConcurrentStreams, MAX_STREAMS);
+      // One that takes no streams yet is not open: others beside it would take no more.
+      if (this.number === 0 && this.#limit > 0) {
+        clearTimeout(timer);
+        this.#owner.opened(this);
+        this.#rest();
+      }
       this.#owner.freed();
     });
     session.on('error', (error: Error) => {
