@@ -49,10 +49,10 @@ describe('connectionSettings', () => {
     ['tls', { ca: '/etc/ca.pem' }, '.ca must be PEM: the contents of a file, and not its name'],
     [
       'tls',
-      { ca: ['-----BEGIN CERTIFICATE-----', Buffer.from('/etc/ca.pem')] },
+      { ca: ['-----BEGIN CERTIFICATE-----', 'ca.crt'] },
       '.ca must be PEM: the contents of a file, and not its name',
     ],
-    ['tls', { key: 'secret' }, '.key must be PEM: the contents of a file, and not its name'],
+    ['tls', { key: './secret' }, '.key must be PEM: the contents of a file, and not its name'],
     ['tls', { cert: '-----BEGIN CERTIFICATE-----' }, ' cannot be used: error:0480006'],
     ['tls', { ciphers: 'NONE' }, ' cannot be used: error:0A0000B9:SSL routines::no cipher match'],
     ['tls', { ca: 5 }, ' cannot be used: The "options.ca" property must be of type string'],

@@ -21,6 +21,8 @@ const TLS_OPTIONS = [
 /** Those that are text in PEM. Node passes over authorities that are anything else, and trusts nobody then. */
 const PEM_OPTIONS = ['ca', 'cert', 'key', 'crl'] as const;
 
+const FILE_NAME = /[\\/]|\.(?:pem|crt|cer|key)$/i;
+
 /** @throws TypeError that names `path` and what is wrong, if TLS cannot be spoken with these. */
 export function checkTls(path: string, tls: TlsOptions): void {
   if (typeof tls !== 'object' || tls === null || Array.isArray(tls)) {
@@ -46,8 +48,7 @@ export function checkTls(path: string, tls: TlsOptions): void {
 /** Contents of files are meant; the name of one in their place is what everybody writes once. */
 function checkPem(path: string, value: unknown): void {
   for (const pem of Array.isArray(value) ? value : [value]) {
-    const isText = typeof pem === 'string' || Buffer.isBuffer(pem);
-    if (isText && pem.length > 0 && !pem.includes('-----BEGIN')) {
+    if (typeof pem === 'string' && FILE_NAME.test(pem) && !pem.includes('-----BEGIN')) {
       throw new TypeError(`${path} must be PEM: the contents of a file, and not its name`);
     }
   }

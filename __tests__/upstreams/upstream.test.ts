@@ -67,7 +67,6 @@ describe('Upstream', () => {
     'htp://a',
     'http:/a',
     'http:a',
-    'localhost:3000',
     '//a',
     '/path',
     '',
@@ -83,6 +82,21 @@ describe('Upstream', () => {
   ])('refuses %j', (url) => {
     expect(() => new Upstream(url)).toThrow(
       new TypeError(`Upstream: url must be an http(s) URL, received "${url}"`),
+    );
+  });
+
+  it.each([
+    ['localhost:3000', 'http://localhost:3000'],
+    ['localhost', 'http://localhost'],
+    ['10.0.0.1:80/base', 'http://10.0.0.1:80/base'],
+    ['[::1]:3000', 'http://[::1]:3000'],
+    ['ws://a:3000', 'http://a:3000'],
+    ['wss://a', 'https://a'],
+  ])('refuses %j, and knows what was meant', (url, meant) => {
+    expect(() => new Upstream(url)).toThrow(
+      new TypeError(
+        `Upstream: url must be an http(s) URL, received "${url}", did you mean "${meant}"?`,
+      ),
     );
   });
 

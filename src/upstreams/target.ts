@@ -22,7 +22,18 @@ export function parseTarget(target: unknown, path: string): Target {
     const url = URL.canParse(text) ? new URL(text) : undefined;
     if (url && /^https?:\/\//i.test(text) && url.hash === '') return { url, socketPath: undefined };
   }
-  throw new TypeError(`${path} must be an http(s) URL, received ${inspect(target)}`);
+  throw new TypeError(`${path} must be an http(s) URL, received ${inspect(target)}${hint(text)}`);
+}
+
+/** A scheme is easily left out, and WebSockets begin as HTTP. */
+const LACKS_SCHEME = /^(?:localhost|[\w.-]+:\d+|\[[\da-f:]+\])(?:[:/]|$)/i;
+const WEBSOCKET = /^ws(?=s?:\/\/)/i;
+
+/** What was probably meant. */
+function hint(text: unknown): string {
+  if (typeof text !== 'string') return '';
+  const meant = LACKS_SCHEME.test(text) ? `http://${text}` : text.replace(WEBSOCKET, 'http');
+  return meant !== text && URL.canParse(meant) ? `, did you mean ${inspect(meant)}?` : '';
 }
 
 /** `Authorization` from the credentials in a URL. @throws TypeError when they cannot be decoded. */
