@@ -405,6 +405,13 @@ describe('proxyPass', () => {
     expect(closed).toBe(0);
   });
 
+  it('knows middleware that was given in place of a target', () => {
+    expect(() => proxyPass(loadBalancer({ upstreams: [] }) as never)).toThrow(
+      'proxyPass: target() must take req and res and return a URL, received function loadBalancerMiddleware; ' +
+        'middleware stands before it: app.use(loadBalancer(…), proxyPass())',
+    );
+  });
+
   it('says so when it is mounted without being called', async () => {
     expect(await errorOf(proxyPass)).toBe(
       'TypeError: proxyPass: it was given a request. Mount what it returns: app.use(proxyPass(…))',

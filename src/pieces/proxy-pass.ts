@@ -136,6 +136,13 @@ function routeTo(target: Target | undefined): Route {
 }
 
 function routeByFunction(target: TargetFunction): Route {
+  if (target.length > 2) {
+    const name = inspect(target);
+    throw new TypeError(
+      `proxyPass: target() must take req and res and return a URL, received ${name}; ` +
+        'middleware stands before it: app.use(loadBalancer(…), proxyPass())',
+    );
+  }
   const targets = new Targets();
   return {
     choose: (exchange) => {
