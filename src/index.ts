@@ -79,6 +79,13 @@ export {
 export { type AuthenticateOptions, authenticate } from './pieces/authenticate.js';
 export { type AuthorizeOptions, authorize } from './pieces/authorize.js';
 export {
+  type Cache,
+  type CachedResponse,
+  type CacheOptions,
+  type CacheStats,
+  cache,
+} from './pieces/cache.js';
+export {
   type CircuitBreaker,
   type CircuitBreakerOptions,
   circuitBreaker,

@@ -176,6 +176,13 @@ export class Exchange {
    */
   isOutOfRetries = false;
 
+  /**
+   * Whether somebody has told the upstream who the client is: the answer may be for that client alone.
+   *
+   * @internal
+   */
+  isVouchedFor = false;
+
   #route: string | undefined = undefined;
   #method: string | undefined = undefined;
   #path: string | undefined = undefined;
@@ -384,13 +391,12 @@ export class Exchange {
   settle(type: OutcomeType, error?: unknown): void {
     if (this.outcome !== undefined) return;
     this.lease(undefined);
-    const durationMs = performance.now() - this.startedAt;
     const degraded = type === 'completed' ? this.#degraded : undefined;
     this.outcome = new Outcome(
       type,
       this.bytesSent,
       this.bytesReceived,
-      durationMs,
+      performance.now() - this.startedAt,
       error ?? degraded,
       degraded !== undefined,
     );

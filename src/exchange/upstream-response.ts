@@ -18,8 +18,10 @@ import {
 } from './body-bytes.js';
 import { decodeText } from './charset.js';
 import { decode } from './content-coding.js';
+import { CopiedBody } from './copied-body.js';
 import { BYTE_FIELDS } from './fields.js';
 import { HeaderList, type HeadersInit } from './header-list.js';
+import type { Content } from './response-content.js';
 
 /** What a response of one's own is made from: `new UpstreamResponse({ status: 200, body: 'hi' })`. */
 export interface ResponseInit {
@@ -37,21 +39,6 @@ const INIT = ['status', 'statusText', 'headers', 'body', 'upstream'] as const;
 
 /** Writes the head of a response; `length` is that of the body, where it is known. */
 export type WriteHead = (res: ServerResponse, response: UpstreamResponse, length?: number) => void;
-
-/** Where the bytes of the body are. */
-export type Content =
-  /** Still coming from the upstream, untouched. */
-  | { readonly at: 'wire' }
-  /** Taken by `stream()`; somebody else reads them. */
-  | { readonly at: 'taken'; readonly stream: Readable }
-  /** Read into memory as they came, content coding included. */
-  | { readonly at: 'memory'; readonly bytes: Buffer }
-  /** Replaced by bytes. */
-  | { readonly at: 'edit'; readonly bytes: Buffer }
-  /** Replaced by a stream. */
-  | { readonly at: 'stream'; readonly stream: Readable }
-  /** Released. */
-  | { readonly at: 'nowhere' };
 
 const WIRE: Content = { at: 'wire' };
 const NOWHERE: Content = { at: 'nowhere' };
@@ -213,6 +200,33 @@ export class UpstreamResponse {
    */
   get content(): Content {
     return this.#content;
+  }
+
+  /**
+   * Whether it came from an upstream and says where its body ends: one that ends with the connection may
+   * have been cut.
+   *
+   * @internal
+   */
+  isDelimited = false;
+  /**
+   * The `Host` that its upstream was sent, where it is no response to a try of this exchange.
+   *
+   * @internal
+   */
+  sentHost: string | undefined = undefined;
+
+  /**
+   * Has the body copied on its way, as it is on the wire. `done` gets nothing when there is no whole copy, or
+   * it would be too long.
+   *
+   * @internal
+   */
+  copyBody(maxBytes: number, done: (copy: Buffer | undefined) => void): void {
+    if (!this.hasBody) return done(Buffer.alloc(0));
+    const stream = new CopiedBody(this.#open(), maxBytes, done);
+    stream.on('error', ignore);
+    this.#content = { at: 'stream', stream };
   }
 
   /**

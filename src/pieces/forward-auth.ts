@@ -201,6 +201,7 @@ function pass(
 ): void {
   const { headers, res } = exchange;
   exchange.inFlight = undefined;
+  exchange.isVouchedFor ||= copied.length > 0;
   try {
     for (const name of copied) {
       const values = valuesOf(lines, name);

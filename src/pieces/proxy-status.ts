@@ -7,7 +7,8 @@ import {
 } from '../exchange/errors.js';
 import { exchangeOf, type Handler } from '../exchange/exchange.js';
 import { headHook } from '../exchange/head-hook.js';
-import { inspect, known } from '../options.js';
+import { structuredName } from '../exchange/structured-name.js';
+import { known } from '../options.js';
 
 /** Options for {@link proxyStatus}. */
 export interface ProxyStatusOptions {
@@ -30,7 +31,7 @@ export interface ProxyStatusOptions {
  */
 export function proxyStatus(options: ProxyStatusOptions = {}): Handler {
   const { name = 'headrace' } = known('proxyStatus', options, ['name']);
-  const member = serialize(name);
+  const member = structuredName('proxyStatus: name', name);
   const hook = headHook((res) => tellFailure(res, member));
 
   return function proxyStatusMiddleware(req, res, next) {
@@ -44,17 +45,6 @@ export function proxyStatus(options: ProxyStatusOptions = {}): Handler {
     hook(res);
     next?.();
   };
-}
-
-const TOKEN = /^[A-Za-z*][\w!#$%&'*+.^`|~:/-]*$/;
-const PRINTABLE = /^[\x20-\x7e]+$/;
-
-/** The name as a token where it is one, as a string otherwise (RFC 8941, 3.3). */
-function serialize(name: unknown): string {
-  if (typeof name !== 'string' || !PRINTABLE.test(name)) {
-    throw new TypeError(`proxyStatus: name must be printable ASCII, received ${inspect(name)}`);
-  }
-  return TOKEN.test(name) ? name : `"${name.replace(/["\\]/g, '\\$&')}"`;
 }
 
 function received(status: number | undefined): string {

@@ -22,6 +22,7 @@ import {
 } from './assert-identity.js';
 import { type AuthenticateOptions, authenticate } from './authenticate.js';
 import { type AuthorizeOptions, authorize } from './authorize.js';
+import { type Cache, type CacheOptions, cache } from './cache.js';
 import { type CircuitBreakerOptions, circuitBreaker } from './circuit-breaker.js';
 import { type ConcurrencyLimitOptions, concurrencyLimit } from './concurrency-limit.js';
 import { fallback } from './fallback.js';
@@ -55,6 +56,8 @@ export interface ReverseProxyOptions extends ProxyPassOptions, UpstreamPoolOptio
   readonly fallback?: FallbackHandler | ResponseInit | undefined;
   /** Options of `rateLimiter()`; left out without any. */
   readonly rateLimiter?: RateLimiterOptions | undefined;
+  /** Options of `cache()`, or what it returns, where it has to be purged; left out without any. */
+  readonly cache?: CacheOptions | Cache | undefined;
   /** Options of `concurrencyLimit()`; left out without any. */
   readonly concurrencyLimit?: ConcurrencyLimitOptions | undefined;
   /** Options of `circuitBreaker()`; left out without any. */
@@ -115,6 +118,7 @@ const PIECES = [
   'retry',
   'fallback',
   'rateLimiter',
+  'cache',
   'concurrencyLimit',
   'circuitBreaker',
   'proxyStatus',
@@ -247,11 +251,11 @@ function guards({
 }
 
 function around(options: PieceOptions, single: boolean): Piece[] {
-  const { retry: again = single ? false : {} } = options;
+  const { retry: again = single ? false : {}, cache: kept, concurrencyLimit: limit } = options;
   const pieces: Piece[] = [];
+  if (kept !== undefined) pieces.push(typeof kept === 'function' ? kept : cache(kept));
   if (again !== false) pieces.push(retry(again));
-  if (options.concurrencyLimit !== undefined)
-    pieces.push(concurrencyLimit(options.concurrencyLimit));
+  if (limit !== undefined) pieces.push(concurrencyLimit(limit));
   if (options.circuitBreaker !== undefined) pieces.push(circuitBreaker(options.circuitBreaker));
   return pieces;
 }

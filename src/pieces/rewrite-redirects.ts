@@ -32,7 +32,10 @@ function rewriteLocation(
   if (upstream === undefined || (status !== 201 && (status < 300 || status > 399))) return;
   const location = headers.get('location');
   if (location === undefined) return;
-  const mapped = mapLocation(location, exchangeOf(req, res), upstream);
+  const exchange = exchangeOf(req, res);
+  const tries = exchange.attempts.filter((attempt) => attempt.upstream === upstream);
+  const host = response.sentHost ?? tries.at(-1)?.host;
+  const mapped = mapLocation(location, exchange, upstream, host);
   if (mapped !== undefined) headers.set('Location', mapped);
 }
 
@@ -40,14 +43,19 @@ function rewriteLocation(
 const LOCATION = /^(?:(https?:)?\/\/([^/?#\\]*))?([/?#].*)?$/is;
 
 /** The location as the client has to be told it; `undefined` when it is right as it is. */
-function mapLocation(location: string, exchange: Exchange, upstream: Upstream): string | undefined {
+function mapLocation(
+  location: string,
+  exchange: Exchange,
+  upstream: Upstream,
+  sent: string | undefined,
+): string | undefined {
   const [whole, scheme, authority, path = '/'] = LOCATION.exec(location) ?? [];
   if (whole === undefined) return undefined;
   // A query or fragment alone goes on from the path that the client asked for.
   if (authority === undefined && !path.startsWith('/')) return undefined;
   if (
     authority !== undefined &&
-    !isUpstream(authority, scheme ?? upstream.protocol, exchange, upstream)
+    !isUpstream(authority, scheme ?? upstream.protocol, exchange, upstream, sent)
   ) {
     return undefined;
   }
@@ -75,12 +83,12 @@ function isUpstream(
   scheme: string,
   exchange: Exchange,
   upstream: Upstream,
+  sent: string | undefined,
 ): boolean {
   const origin = canonicalOrigin(scheme, authority);
   if (origin === undefined) return false;
   if (origin === upstream.origin) return true;
-  const { req, headers, attempts } = exchange;
-  const sent = attempts.findLast((attempt) => attempt.upstream === upstream)?.host;
+  const { req, headers } = exchange;
   const host = sent ?? headers.host ?? req.headers.host;
   return host !== undefined && origin === canonicalOrigin(scheme, host);
 }

@@ -94,6 +94,7 @@ function ownOf(response: UpstreamResponse): UpstreamResponse {
   // Not before the body, which would drop fields that were set to go with it.
   own.headers = HeaderList.from(response.headers);
   own.hasBody = response.hasBody;
+  own.sentHost = response.sentHost;
   own.maxBodyBytes = response.maxBodyBytes;
   return own;
 }

@@ -19,6 +19,11 @@ export class ResponseHead {
     /** What was taken out beside the fixed list, in lower case; trailers lose it as well. */
     readonly taken: readonly string[] | undefined,
   ) {}
+
+  /** Whether it says where its body ends, without the end of the connection. */
+  get isDelimited(): boolean {
+    return this.chunked || this.length !== undefined;
+  }
 }
 
 /** A value as undici hands it over: bytes from HTTP/1, text from HTTP/2. */

@@ -137,12 +137,10 @@ export class WireResponse
 
   onResponseEnd(controller: Dispatcher.DispatchController): void {
     if (this.#over) return;
-    const { chunked, length, taken } = this.#head as ResponseHead;
+    const { isDelimited, taken } = this.#head as ResponseHead;
     // Undici takes a reset for the end of a body that only the end of the connection delimits.
-    if (!chunked && length === undefined && this.#try.request.connection?.wasReset) {
-      this.#fail(new ResetError({ upstream: this.upstream }));
-      return;
-    }
+    if (!isDelimited && this.#try.request.connection?.wasReset)
+      return this.#fail(new ResetError({ upstream: this.upstream }));
     this.#finish();
     this.#body.finish(trailerPairs(rawFields(controller.rawTrailers), taken));
   }
@@ -213,6 +211,7 @@ export class WireResponse
     const unfit = typeof head === 'string' ? head : objectionTo(status, head, request.connection);
     if (typeof head === 'string' || unfit !== undefined) throw this.#unfit(String(unfit));
     this.#head = head;
+    this.isDelimited = head.isDelimited || this.#try.connections.sendsHeadsAlone;
     this.attempt.headAt = performance.now();
     this.attempt.status = status;
     this.upstream.noteAnswer(status, this.attempt.headAt - this.attempt.startedAt);

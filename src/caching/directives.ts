@@ -1,0 +1,27 @@
+/** The directives of a `Cache-Control` field, by their names in lower case. */
+export type Directives = ReadonlyMap<string, string>;
+
+const NONE: Directives = new Map();
+
+/** A directive: a token, and behind `=` a token or a quoted string. */
+const DIRECTIVE = /([^\s,;="]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,;"]*)))?/g;
+
+/** Reads a `Cache-Control`. Of a directive that is there twice, the shorter time counts, as does its being there. */
+export function directivesOf(value: string | undefined): Directives {
+  if (value === undefined || value === '') return NONE;
+  const directives = new Map<string, string>();
+  for (const [, name = '', quoted, token] of value.matchAll(DIRECTIVE)) {
+    const lower = name.toLowerCase();
+    const argument = quoted ?? token ?? '';
+    const before = directives.get(lower);
+    if (before === undefined || Number(argument) < Number(before)) directives.set(lower, argument);
+  }
+  return directives;
+}
+
+/** The time that a directive names, in milliseconds; `undefined` without it, and 0 for what is no time. */
+export function timeIn(directives: Directives, name: string): number | undefined {
+  const argument = directives.get(name);
+  if (argument === undefined) return undefined;
+  return /^\d+$/.test(argument) ? Number(argument) * 1_000 : 0;
+}
