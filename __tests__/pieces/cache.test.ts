@@ -874,6 +874,17 @@ describe('the rest of a pipeline', () => {
     }
     expect(kept.stats().hits).toBe(1);
   });
+
+  it('has the cache of reverseProxy() before what chooses an upstream', async () => {
+    const { url } = await rawUpstream(reply('200 OK', ['Cache-Control: max-age=60'], 'kept'));
+    const pool = new UpstreamPool([url]);
+    const proxy = reverseProxy({ upstreams: pool, cache: {} });
+    closeAfter(() => pool.close());
+    const { port } = await gateway('express 5', proxy);
+    await rawRequest(port, request('GET /'));
+    pool.update([]);
+    expect((await rawRequest(port, request('GET /'))).body).toBe('kept');
+  });
 });
 
 describe('what is kept', () => {

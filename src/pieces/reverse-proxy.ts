@@ -208,15 +208,13 @@ function split(options: PieceOptions & ProxyPassOptions): PieceOptions & {
 
 function before(options: PieceOptions): Piece[] {
   const { addressList: addresses, authenticate: verifiers, forwardedFor: forwarded = {} } = options;
+  const { cache: kept } = options;
   checkGuards(options);
   const pieces: Piece[] = [];
   if (options.proxyStatus !== undefined) pieces.push(proxyStatus(options.proxyStatus));
   if (addresses !== undefined) pieces.push(addressList(addresses));
-  if (verifiers !== undefined) {
-    pieces.push(
-      authenticate(...((Array.isArray(verifiers) ? verifiers : [verifiers]) as Verifier[])),
-    );
-  }
+  const list = (Array.isArray(verifiers) ? verifiers : [verifiers]) as Verifier[];
+  if (verifiers !== undefined) pieces.push(authenticate(...list));
   pieces.push(stripHopHeaders(options.stripHopHeaders));
   if (forwarded !== false) pieces.push(forwardedFor(forwarded));
   if (options.rewriteUrl !== undefined) pieces.push(rewriteUrl(options.rewriteUrl));
@@ -224,6 +222,7 @@ function before(options: PieceOptions): Piece[] {
   // Not before: whoever may not pass must not be given what a fallback has kept from others.
   if (options.fallback !== undefined) pieces.push(fallback(options.fallback));
   if (options.rateLimiter !== undefined) pieces.push(rateLimiter(options.rateLimiter));
+  if (kept !== undefined) pieces.push(typeof kept === 'function' ? kept : cache(kept));
   return pieces;
 }
 
@@ -251,9 +250,8 @@ function guards({
 }
 
 function around(options: PieceOptions, single: boolean): Piece[] {
-  const { retry: again = single ? false : {}, cache: kept, concurrencyLimit: limit } = options;
+  const { retry: again = single ? false : {}, concurrencyLimit: limit } = options;
   const pieces: Piece[] = [];
-  if (kept !== undefined) pieces.push(typeof kept === 'function' ? kept : cache(kept));
   if (again !== false) pieces.push(retry(again));
   if (limit !== undefined) pieces.push(concurrencyLimit(limit));
   if (options.circuitBreaker !== undefined) pieces.push(circuitBreaker(options.circuitBreaker));
