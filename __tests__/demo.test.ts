@@ -114,6 +114,15 @@ describe('the demo', () => {
     expect(res.headers['x-powered-by']).toBeUndefined();
   });
 
+  it('has the news once for all who ask, until they are forgotten', async () => {
+    const ask = () => request(demo.gateway).get('/news');
+    const [first, second, third] = [...(await Promise.all([ask(), ask()])), await ask()];
+    expect([second.text, third.text]).toEqual([first.text, first.text]);
+    expect(third.headers['cache-status']).toMatch(/^headrace; hit; ttl=[89]$/);
+    expect((await request(demo.gateway).post('/news/forget')).text).toBe('forgotten: 1\n');
+    expect((await ask()).text).not.toBe(first.text);
+  });
+
   it('rewrites a page that comes in gzip', async () => {
     const original = await request(demo.server).get('/page');
     expect(original.headers['content-encoding']).toBe('gzip');

@@ -29,6 +29,12 @@ export function backend(name: string): Express {
     setTimeout(() => res.send(`at last, says the ${name} backend\n`), 1_000);
   });
 
+  // It takes a second to write, and is news for ten.
+  app.get('/news', (_req, res) => {
+    const text = `news from ${name} backend, at ${new Date().toISOString()}\n`;
+    setTimeout(() => res.set('Cache-Control', 'max-age=10').send(text), 1_000);
+  });
+
   app.get('/page', (_req, res) => {
     const page = gzipSync(`<h1>Hello from the ${name} backend</h1>\n`);
     res.set({ 'Content-Type': 'text/html; charset=utf-8', 'Content-Encoding': 'gzip' }).send(page);

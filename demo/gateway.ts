@@ -9,6 +9,7 @@ import {
   UpstreamPool,
 } from 'headrace';
 import { backends, balanced } from './routes/balanced.js';
+import { cached } from './routes/cached.js';
 import { edits } from './routes/edits.js';
 import { fallThrough } from './routes/fall-through.js';
 import { forwarding } from './routes/forwarding.js';
@@ -50,6 +51,7 @@ export function gateway({ server, second, third }: Backends, log: (line: string)
   app.use(balancing);
   app.use(protecting);
   app.use(edits(server));
+  app.use(cached(server));
   app.use(fallThrough(server));
 
   // Redirects lead back here, and cookies belong to the gateway.

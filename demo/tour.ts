@@ -55,6 +55,10 @@ export function tour({ gateway, forward, server, third }: Places): Stop[] {
       curl: `for i in 1 2 3; do curl -i ${gateway}/narrow/slow & done; wait`,
     },
     {
+      title: 'It takes a second to write, once in ten: Cache-Status says where it is from',
+      curl: `for i in 1 2 3; do curl -i ${gateway}/news; done`,
+    },
+    {
       title: 'A backend that is down, and what we had yesterday',
       curl: `curl ${gateway}/degraded`,
     },
