@@ -42,8 +42,15 @@ export function gateway({ server, second, third }: Backends, log: (line: string)
   app.use('/status', page);
   const { router: balancing, again } = balanced(all, log);
   const { router: protecting, breaker, limit } = protections(server, guarded, log);
+  const { router: caching, news } = cached(server);
   const budgets = { balanced: again };
-  const m = metrics({ pools, budgets, breakers: { breaker }, limits: { narrow: limit } });
+  const m = metrics({
+    pools,
+    budgets,
+    breakers: { breaker },
+    limits: { narrow: limit },
+    caches: { news },
+  });
   app.get('/metrics', m.handler);
   app.use(m);
 
@@ -51,7 +58,7 @@ export function gateway({ server, second, third }: Backends, log: (line: string)
   app.use(balancing);
   app.use(protecting);
   app.use(edits(server));
-  app.use(cached(server));
+  app.use(caching);
   app.use(fallThrough(server));
 
   // Redirects lead back here, and cookies belong to the gateway.

@@ -1,3 +1,4 @@
+export type { CacheGauge } from './caching/cache-metrics.js';
 export type { ConnectionOptions } from './connection-settings.js';
 export type { AccessAttempt, AccessRecord } from './exchange/access-record.js';
 export type { Attempt } from './exchange/attempt.js';

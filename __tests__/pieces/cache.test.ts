@@ -904,6 +904,18 @@ describe('what is kept', () => {
     expect(requestsOf(upstream)).toHaveLength(4);
   });
 
+  it('is not all that differs by a field that clients write', async () => {
+    const { ask, kept } = await cached((n) =>
+      reply('200 OK', ['Cache-Control: max-age=60', 'Vary: X-Any'], `answer ${n}`),
+    );
+    for (let i = 0; i < 40; i++) await ask('GET /page', [`X-Any: ${i}`]);
+    expect(kept.stats().entries).toBe(16);
+    expect((await ask('GET /page', ['X-Any: 39'])).body).toBe('answer 40');
+    expect((await ask('GET /page', ['X-Any: 24'])).body).toBe('answer 25');
+    kept.purge();
+    expect(kept.stats()).toMatchObject({ entries: 0, bytes: 0 });
+  });
+
   it('can be forgotten, some of it or all', async () => {
     const { bodies, kept, time } = await cached();
     for (const path of ['/a', '/b?x=1', '/c']) await bodies(1, `GET ${path}`);

@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { beforeAll, describe, expect, it, jest } from '@jest/globals';
 import express from 'express';
 import {
+  cache,
   circuitBreaker,
   concurrencyLimit,
   fallback,
@@ -103,6 +104,7 @@ describe('metrics', () => {
       'metrics: breakers.all must be a circuitBreaker(), received function all',
     ],
     [{ budgets: { all: {} } }, 'metrics: budgets.all must be a retry(), received an object []'],
+    [{ caches: { all: {} } }, 'metrics: caches.all must be a cache(), received an object []'],
     [{ registry: 'mine' }, 'metrics: registry must be a registry, received "mine"'],
     [{ registry: {} }, 'metrics: registry.metrics must be a function, received undefined'],
     [{ now: 1 }, 'metrics: now must be a function, received 1'],
@@ -300,6 +302,22 @@ describe('metrics', () => {
     await rawClient(port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n');
     const found = await samples(m, 'headrace_limit_waiting{limit="all"}', 1);
     expect(found.get('headrace_limit_in_flight{limit="all"}')).toBe(1);
+  });
+
+  it('shows what caches hold, and what they answer', async () => {
+    const { url: upstream } = await serve((_req, res) => {
+      res.setHeader('Cache-Control', 'max-age=60').end('hello');
+    });
+    const kept = cache();
+    const m = measured({ caches: { pages: kept } });
+    const { url } = await gateway('express 5', m, kept, passTo(upstream), proxyErrors());
+    for (const path of ['/a', '/a', '/a', '/b']) await fetchWhole(url + path);
+    const count = (result: string) =>
+      `headrace_cache_requests_total{cache="pages",result="${result}"}`;
+    const found = await samples(m, count('hit'), 2);
+    expect(['miss', 'revalidated', 'stale'].map((one) => found.get(count(one)))).toEqual([2, 0, 0]);
+    expect(found.get('headrace_cache_entries{cache="pages"}')).toBe(2);
+    expect(found.get('headrace_cache_bytes{cache="pages"}')).toBe(kept.stats().bytes);
   });
 
   it('shows the circuits of breakers by their states, and no key of a client', async () => {

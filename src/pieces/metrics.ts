@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { type CacheGauge, cacheFamilies } from '../caching/cache-metrics.js';
 import { EventLoopDelay } from '../exchange/event-loop-delay.js';
 import { exchangeOf, type Handler } from '../exchange/exchange.js';
 import {
@@ -61,6 +62,12 @@ export interface MetricsOptions {
    * @default {}
    */
   readonly budgets?: Readonly<Record<string, BudgetGauge>> | undefined;
+  /**
+   * What `cache()` has given, by name: how often each had an answer, and what it holds.
+   *
+   * @default {}
+   */
+  readonly caches?: Readonly<Record<string, CacheGauge>> | undefined;
   /** The clock, in milliseconds; for tests. */
   readonly now?: (() => number) | undefined;
 }
@@ -94,6 +101,7 @@ export function metrics(options: MetricsOptions = {}): Metrics {
     limits = {},
     breakers = {},
     budgets = {},
+    caches = {},
     now = () => performance.now(),
   } = known('metrics', options, [
     'registry',
@@ -103,6 +111,7 @@ export function metrics(options: MetricsOptions = {}): Metrics {
     'limits',
     'breakers',
     'budgets',
+    'caches',
     'now',
   ]);
   checkRegistry(registry);
@@ -111,6 +120,7 @@ export function metrics(options: MetricsOptions = {}): Metrics {
   checkEntries('limits', limits, 'a concurrencyLimit()', 'waiting');
   checkEntries('breakers', breakers, 'a circuitBreaker()', 'circuits');
   checkEntries('budgets', budgets, 'a retry()', 'retriesLeft');
+  checkEntries('caches', caches, 'a cache()', 'purge');
   callable('metrics: now', now);
   const bounds = boundsOf(buckets);
 
@@ -125,6 +135,7 @@ export function metrics(options: MetricsOptions = {}): Metrics {
     ...limitFamilies(limits),
     ...breakerFamilies(breakers),
     ...budgetFamilies(budgets),
+    ...cacheFamilies(caches),
     eventLoop.family,
   ];
   const close = (): void => {
