@@ -1,3 +1,4 @@
+import { createServer as createHttp2Server } from 'node:http2';
 import { createServer as createNetServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { gunzipSync, gzipSync } from 'node:zlib';
@@ -23,9 +24,10 @@ import {
   UpstreamPool,
 } from 'headrace';
 import { type RawResponse, rawClient, rawRequest } from '../helpers/client.js';
-import { frameUpstream, type OnStream } from '../helpers/http2.js';
+import { frameUpstream, http2Ask, http2Client, type OnStream } from '../helpers/http2.js';
 import { request, requestsOf, upload } from '../helpers/requests.js';
 import {
+  appOf,
   closeAfter,
   frameworks,
   gateway,
@@ -310,6 +312,18 @@ describe('what tells answers apart', () => {
     const bodies: string[] = [];
     for (const each of [one, two, one, two]) bodies.push((await rawRequest(port, each)).body);
     expect(bodies).toEqual(['answer 1', 'answer 2', 'answer 1', 'answer 2']);
+  });
+
+  it('is the authority over HTTP/2', async () => {
+    let n = 0;
+    const { url } = await rawUpstream((bytes) => numbered(++n, bytes));
+    const server = createHttp2Server(appOf('connect', cache(), proxyPass(url)) as never);
+    const session = http2Client(`http://127.0.0.1:${await listen(server as never)}`);
+    const bodies: string[] = [];
+    for (const authority of ['a.example', 'b.example', 'a.example']) {
+      bodies.push((await http2Ask(session, { ':authority': authority })).body);
+    }
+    expect(bodies).toEqual(['answer 1', 'answer 2', 'answer 1']);
   });
 
   it('is not who asks, though Forwarded says so', async () => {

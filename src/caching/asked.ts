@@ -54,7 +54,12 @@ export function restore(
 }
 
 /** What was asked for, as the client has it. */
-export function whereTo({ req, headers }: Exchange): Pick<Origin, 'host' | 'url'> {
-  const { originalUrl, url = '' } = req as typeof req & { originalUrl?: string };
-  return { host: headers.get('host') ?? '', url: originalUrl ?? url };
+export function whereTo(exchange: Exchange): Pick<Origin, 'host' | 'url'> {
+  const { originalUrl, url = '' } = exchange.req as typeof exchange.req & { originalUrl?: string };
+  return { host: hostOf(exchange), url: originalUrl ?? url };
+}
+
+/** The host that is asked for: HTTP/2 has a field of its own for it. */
+export function hostOf({ req, headers }: Exchange): string {
+  return headers.get('host') ?? String(req.headers[':authority'] ?? '');
 }

@@ -150,8 +150,8 @@ export class SharedCache {
     this.counts.misses += 1;
     const isKept = isGet && this.#keep(response, asked, flight, requestedAt);
     if (!isKept) flight.land();
-    // What a client has already says nothing of what others would get.
-    if (isGet && status !== 304) this.#flights.note(key, isKept);
+    // What a client has already, and an error, say nothing of what others would get.
+    if (isGet && status !== 304 && status < 500) this.#flights.note(key, isKept);
     const why = stored === undefined ? 'uri-miss' : 'stale';
     tell(response, `fwd=${why}; fwd-status=${status}${isKept ? '; stored' : ''}`);
     return response;

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { hostOf } from '../caching/asked.js';
 import { ResponseStore } from '../caching/response-store.js';
 import { SharedCache } from '../caching/shared-cache.js';
 import type { StoredResponse } from '../caching/stored-response.js';
@@ -180,7 +181,7 @@ const OF_UPSTREAMS: ReadonlySet<ProxyErrorCode> = new Set([
 
 /** Fields by which frameworks know where they are and what is asked for, and which no `Vary` names. */
 const UNNAMED = [
-  ...['host', 'x-host', 'x-forwarded-host', 'x-forwarded-server', 'x-forwarded-port'],
+  ...['x-host', 'x-forwarded-host', 'x-forwarded-server', 'x-forwarded-port'],
   ...['x-forwarded-proto', 'x-forwarded-scheme', 'x-forwarded-ssl', 'x-forwarded-prefix'],
   ...['x-original-url', 'x-rewrite-url', 'x-http-method-override'],
 ];
@@ -201,7 +202,9 @@ function keyReader(own: CacheOptions['key']): (exchange: Exchange) => string {
       numbers.set(pool, number);
       to = `pool ${number}`;
     }
-    const parts = [to, originalUrl, path, headers.get('forwarded')?.replace(WHO, '')];
+    const authority = req.headers[':authority']?.toString();
+    const forwarded = headers.get('forwarded')?.replace(WHO, '');
+    const parts = [to, originalUrl, path, hostOf(exchange), authority, forwarded];
     for (const field of UNNAMED) parts.push(headers.get(field));
     if (own !== undefined) parts.push(ownPart(own(req)));
     return JSON.stringify(parts);
