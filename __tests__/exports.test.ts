@@ -43,6 +43,7 @@ describe('the public door', () => {
       'authorize',
       'basicAuth',
       'bearerJwt',
+      'cache',
       'circuitBreaker',
       'clientCertificate',
       'concurrencyLimit',

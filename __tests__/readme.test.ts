@@ -278,6 +278,25 @@ describe('the examples of the README come out as they say', () => {
     expect(backend.seen).toHaveLength(5);
   });
 
+  it('cache', async () => {
+    const { url, backend } = await start('cache', {
+      answer: (_req, res) => res.setHeader('Cache-Control', 'max-age=60').end('news'),
+      // What is forgotten at once would not be seen.
+      replacements: { 'kept.purge(': 'void (' },
+    });
+    const statuses: string[] = [];
+    for (let i = 0; i < 2; i++) {
+      const { text, headers } = await request(url).get('/news').expect(200);
+      expect(text).toBe('news');
+      statuses.push(String(headers['cache-status']));
+    }
+    expect(statuses).toEqual([
+      'headrace; fwd=uri-miss; fwd-status=200; stored',
+      expect.stringMatching(/^headrace; hit; ttl=\d\d$/),
+    ]);
+    expect(backend.seen).toHaveLength(1);
+  });
+
   it('metrics', async () => {
     const { url } = await start('metrics');
     await request(url).get('/api/users').expect(200);

@@ -6,6 +6,7 @@ import {
   authorize,
   basicAuth,
   bearerJwt,
+  cache,
   circuitBreaker,
   concurrencyLimit,
   type Exchange,
@@ -74,6 +75,11 @@ const askers: [
     'the key of a circuit',
     (given, url) => [circuitBreaker({ per: given }), proxyPass(url)],
     'circuitBreaker: per() must return a string, received ',
+  ],
+  [
+    'the key of an answer',
+    (given, url) => [cache({ key: given }), proxyPass(url)],
+    'cache: key() must return a string, received ',
   ],
   [
     'the key of a client',

@@ -24,6 +24,7 @@ function mounting(): void {
     headrace.rewriteUrl({ '^/api': '' }),
     headrace.loadBalancer({ upstreams: ['http://a', new URL('http://b'), { url: 'http://c' }] }),
     headrace.modifyResponse(() => {}),
+    headrace.cache(),
     headrace.rewriteRedirects(),
     headrace.rewriteCookies({ domain: false }),
     headrace.proxyPass('http://a'),
@@ -229,6 +230,7 @@ function functionsOfExpress(): void {
   headrace.concurrencyLimit({ limit: 1, per: ({ ip }: Req) => String(ip) });
   headrace.circuitBreaker({ per: ({ ip }: Req) => String(ip) });
   headrace.rateLimiter({ keyGenerator: ({ ip }: Req) => String(ip) });
+  headrace.cache({ key: ({ ip }: Req) => String(ip) });
   headrace.requestId({ generate: ({ ip }: Req) => String(ip) });
   headrace.statusPage({ pools: {}, allowActions: (req: Req) => req.secure });
   headrace.consistentHash({ key: ({ ip }: Req) => ip });
