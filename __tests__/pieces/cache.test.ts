@@ -918,6 +918,35 @@ describe('what is kept', () => {
     expect(requestsOf(upstream)).toHaveLength(4);
   });
 
+  it('takes no more memory on the way, and says nothing of what there was no room for', async () => {
+    const waiting: (() => void)[] = [];
+    const body = 'x'.repeat(20_000);
+    const upstream = await rawUpstream((bytes, socket) => {
+      const text = reply('200 OK', ['Cache-Control: max-age=60'], body);
+      if (waiting.length === 2) return text;
+      socket.write(text.slice(0, -body.length));
+      waiting.push(() => void socket.write(body));
+      return void bytes;
+    });
+    const kept = cache({ maxBytes: 30_000 });
+    const { port } = await gateway('express 5', kept, proxyPass(upstream.url));
+    const clients = [];
+    for (const path of ['/a', '/b']) {
+      const client = await rawClient(port, request(`GET ${path}`));
+      await client.until((text) => text.includes('\r\n\r\n'));
+      clients.push(client);
+    }
+    expect(clients.map((client) => /Cache-Status: (.*)\r/.exec(client.received())?.[1])).toEqual([
+      'headrace; fwd=uri-miss; fwd-status=200; stored',
+      'headrace; fwd=uri-miss; fwd-status=200',
+    ]);
+    for (const go of waiting) go();
+    for (const client of clients) await client.until((text) => text.endsWith(body));
+    expect(kept.stats().entries).toBe(1);
+    const again = await rawRequest(port, request('GET /b'));
+    expect(again.header('cache-status')).toBe('headrace; fwd=uri-miss; fwd-status=200; stored');
+  });
+
   it('is not all that differs by a field that clients write', async () => {
     const { ask, kept } = await cached((n) =>
       reply('200 OK', ['Cache-Control: max-age=60', 'Vary: X-Any'], `answer ${n}`),

@@ -6,14 +6,14 @@ const MAX_VARIANTS = 16;
 
 /** Responses in memory, up to so many bytes; what was not used for longest goes first. */
 export class ResponseStore {
-  readonly #maxBytes: number;
+  readonly maxBytes: number;
   /** By key, in the order of their last use; the newest variant first. */
   readonly #entries = new Map<string, StoredResponse[]>();
   #bytes = 0;
   #size = 0;
 
   constructor(maxBytes: number) {
-    this.#maxBytes = maxBytes;
+    this.maxBytes = maxBytes;
   }
 
   get bytes(): number {
@@ -42,7 +42,7 @@ export class ResponseStore {
     this.delete(key);
     this.#put(key, [response, ...others.slice(0, MAX_VARIANTS - 1)]);
     for (const oldest of this.#entries.keys()) {
-      if (this.#bytes <= this.#maxBytes) return;
+      if (this.#bytes <= this.maxBytes) return;
       this.delete(oldest);
     }
   }

@@ -41,6 +41,8 @@ export class SharedCache {
   readonly counts: CacheCounts = { hits: 0, misses: 0, revalidated: 0, stale: 0 };
   readonly #settings: SharedCacheSettings;
   readonly #flights: Flights;
+  /** Bytes that copies under way may take: a body waits in memory for a slow client. */
+  #copying = 0;
 
   constructor(settings: SharedCacheSettings) {
     this.#settings = settings;
@@ -150,15 +152,21 @@ export class SharedCache {
     this.counts.misses += 1;
     const isKept = isGet && this.#keep(response, asked, flight, requestedAt);
     if (!isKept) flight.land();
-    // What a client has already, and an error, say nothing of what others would get.
-    if (isGet && status !== 304 && status < 500) this.#flights.note(key, isKept);
+    // What a client has already, an error, and a lack of room say nothing of what others would get.
+    const says = isGet && status !== 304 && status < 500 && isKept !== undefined;
+    if (says) this.#flights.note(key, isKept);
     const why = stored === undefined ? 'uri-miss' : 'stale';
     tell(response, `fwd=${why}; fwd-status=${status}${isKept ? '; stored' : ''}`);
     return response;
   }
 
-  /** Has a response kept once it is whole; false when it must not be. */
-  #keep(response: UpstreamResponse, asked: Asked, flight: Flight, requestedAt: number): boolean {
+  /** Has a response kept once it is whole; false when it must not be, and nothing when there is no room now. */
+  #keep(
+    response: UpstreamResponse,
+    asked: Asked,
+    flight: Flight,
+    requestedAt: number,
+  ): boolean | undefined {
     const { exchange, key, isPersonal } = asked;
     const { store, maxBodyBytes, now } = this.#settings;
     const { status, statusText } = response;
@@ -171,14 +179,20 @@ export class SharedCache {
     if (freshness === undefined || (isPersonal && !freshness.isForAll)) return false;
     const variant = variantOf(response.headers, exchange.headers);
     if (variant === undefined) return false;
-    if (Number(response.headers.get('content-length') ?? 0) > maxBodyBytes) return false;
+    const length = Number(response.headers.get('content-length') ?? maxBodyBytes);
+    if (length > maxBodyBytes) return false;
+    if (this.#copying + length > store.maxBytes) return undefined;
     const { upstream, attempt } = response;
     const sent = { upstream, sentHost: attempt.host };
     const origin = { ...whereTo(exchange), ...sent, variant, requestedAt, receivedAt };
     // As it is now: edits are for each client anew.
     const head = { status, statusText, headers: new HeaderList([...response.headers.flat()]) };
-    // Whatever becomes of it: nobody waits for what nobody reads.
-    exchange.onOutcome(() => flight.land());
+    this.#copying += length;
+    exchange.onOutcome(() => {
+      this.#copying -= length;
+      // Nobody waits for what nobody has read to its end.
+      flight.land();
+    });
     response.copyBody(maxBodyBytes, (body) => {
       if (body !== undefined && !flight.isOutdated) {
         store.keep(key, new StoredResponse(head, body, origin, freshness));

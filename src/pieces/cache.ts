@@ -126,7 +126,7 @@ export function cache(options: CacheOptions = {}): Cache {
   const store = new ResponseStore(maxBytes);
   const shared = new SharedCache({
     store,
-    maxBodyBytes,
+    maxBodyBytes: Math.min(maxBodyBytes, maxBytes),
     defaults: { ttlMs: defaultTtlMs, staleIfErrorMs },
     waitMs,
     now,
