@@ -1,4 +1,4 @@
-export type { CacheGauge } from './caching/cache-metrics.js';
+export type { CacheGauge, CacheStats } from './caching/cache-metrics.js';
 export type { ConnectionOptions } from './connection-settings.js';
 export type { AccessAttempt, AccessRecord } from './exchange/access-record.js';
 export type { Attempt } from './exchange/attempt.js';
@@ -83,7 +83,6 @@ export {
   type Cache,
   type CachedResponse,
   type CacheOptions,
-  type CacheStats,
   cache,
 } from './pieces/cache.js';
 export {

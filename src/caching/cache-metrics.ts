@@ -1,16 +1,20 @@
 import type { AddSample, MetricFamily } from '../exchange/exposition.js';
 
+/** What a `cache()` holds, and how often it had an answer. */
+export interface CacheStats {
+  readonly entries: number;
+  readonly bytes: number;
+  readonly hits: number;
+  readonly misses: number;
+  /** Stale ones that the upstream has confirmed. */
+  readonly revalidated: number;
+  /** Stale ones in the place of an error. */
+  readonly stale: number;
+}
+
 /** What a cache can be asked; `cache()` gives one. */
 export interface CacheGauge {
-  /** What it holds, and how often it had an answer. */
-  stats(): {
-    readonly entries: number;
-    readonly bytes: number;
-    readonly hits: number;
-    readonly misses: number;
-    readonly revalidated: number;
-    readonly stale: number;
-  };
+  stats(): CacheStats;
   /** Forgets what matches. */
   purge(): unknown;
 }

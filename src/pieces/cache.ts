@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { hostOf } from '../caching/asked.js';
+import type { CacheStats } from '../caching/cache-metrics.js';
 import { ResponseStore } from '../caching/response-store.js';
 import { SharedCache } from '../caching/shared-cache.js';
 import type { StoredResponse } from '../caching/stored-response.js';
@@ -72,18 +73,6 @@ export interface CachedResponse {
   readonly bytes: number;
   /** When it came, in milliseconds since 1970. */
   readonly receivedAt: number;
-}
-
-/** What a {@link cache} holds, and how often it had an answer. */
-export interface CacheStats {
-  readonly entries: number;
-  readonly bytes: number;
-  readonly hits: number;
-  readonly misses: number;
-  /** Stale ones that the upstream has confirmed. */
-  readonly revalidated: number;
-  /** Stale ones in the place of an error. */
-  readonly stale: number;
 }
 
 /** A {@link cache} in place. */
