@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Attempt } from './attempt.js';
+import { clientStatus } from './client-status.js';
 import { causeCode } from './errors.js';
 import type { Exchange } from './exchange.js';
 import type { OutcomeType } from './outcome.js';
@@ -76,7 +77,7 @@ export function accessRecord(exchange: Exchange, redact: Redact): AccessRecord {
   const url = redact(target);
   return {
     outcome: outcome?.type ?? 'completed',
-    status: statusOf(exchange),
+    status: clientStatus(exchange),
     method: req.method ?? '',
     url,
     httpVersion: req.httpVersion,
@@ -113,13 +114,6 @@ function accessAttempt(attempt: Attempt, redact: Redact): AccessAttempt {
     connectMs: span(startedAt, sentAt),
     headMs: span(startedAt, headAt),
   };
-}
-
-/** What the client has got; nothing when it left before, which logs have as 499. */
-function statusOf({ res, outcome }: Exchange): number {
-  if (res.headersSent) return res.statusCode;
-  const status = (outcome?.error as { status?: unknown } | undefined)?.status;
-  return typeof status === 'number' ? status : res.statusCode;
 }
 
 /** The target as the client sent it; Express and Connect cut mount paths off `url`. */

@@ -1,6 +1,7 @@
 import { pipeline, Readable } from 'node:stream';
 import { ByteLengthQueuingStrategy, type ReadableStream } from 'node:stream/web';
 import { isAnyArrayBuffer } from 'node:util/types';
+import { ignore } from '../ignore.js';
 import { emptyList } from '../lists.js';
 import { asUtf8, charsetOf, isJson } from './charset.js';
 import { decoders } from './content-coding.js';
@@ -55,6 +56,7 @@ export function encodeBody(body: Exclude<BodyInit, Readable>, headers: HeaderLis
 /** A stream with the content codings undone that a `Content-Encoding` names. */
 export function decodedStream(source: Readable, encoding: string | undefined): Readable {
   let stream = source;
+  // Errors show up on the last stream, where the relay hears them.
   for (const step of decoders(encoding)) stream = pipeline(stream, step, ignore);
   return stream;
 }
@@ -76,6 +78,3 @@ export async function collect(stream: Readable, maxBytes: number): Promise<Buffe
 export function tooLong(maxBytes: number): RangeError {
   return new RangeError(`The body is longer than ${maxBytes} bytes`);
 }
-
-/** Errors of a pipeline show up on its last stream, where the relay hears them. */
-export function ignore(): void {}

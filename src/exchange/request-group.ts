@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http';
 import { BucketHistogram } from './bucket-histogram.js';
+import { clientStatus } from './client-status.js';
 import { ProxyErrorCode } from './error-codes.js';
 import type { Exchange } from './exchange.js';
 import type { Labels } from './exposition.js';
@@ -92,14 +93,9 @@ function knownCode(error: unknown): string {
   return Object.hasOwn(ProxyErrorCode, code) ? code : 'other';
 }
 
-/**
- * What the client has got; for one that left before, the status that logs have. An upstream can make
- * statuses up: of those, the first digit is enough.
- */
-function statusOf({ res, outcome }: Exchange): number {
-  const error = outcome?.error as { status?: unknown } | undefined;
-  const known = res.headersSent ? undefined : error?.status;
-  const status = typeof known === 'number' ? known : res.statusCode;
+/** What the client has got. An upstream can make statuses up: of those, the first digit is enough. */
+function statusOf(exchange: Exchange): number {
+  const status = clientStatus(exchange);
   if (status === 499 || STATUS_CODES[status] !== undefined) return status;
   return Math.min(9, Math.max(0, Math.floor(status / 100)));
 }

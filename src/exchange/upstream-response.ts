@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { type Duplex, pipeline, Readable } from 'node:stream';
 import type { TransformStream } from 'node:stream/web';
+import { ignore } from '../ignore.js';
 import { emptyList } from '../lists.js';
 import { inspect, known } from '../options.js';
 import type { Upstream } from '../upstreams/upstream.js';
@@ -10,7 +11,6 @@ import {
   collect,
   decodedStream,
   encodeBody,
-  ignore,
   isStream,
   tooLong,
   toReadable,

@@ -1,6 +1,7 @@
 import { type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { ClientEnd } from '../exchange/client-end.js';
+import { ignore } from '../ignore.js';
 
 /** How much of what a client sends behind a refused request is read, and how long: it must see the answer. */
 const LINGER_BYTES = 1_048_576;
@@ -119,5 +120,3 @@ function closeGently(socket: Socket): void {
   timer.unref();
   socket.once('close', () => clearTimeout(timer));
 }
-
-function ignore(): void {}

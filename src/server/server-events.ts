@@ -2,6 +2,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { exchangeOf } from '../exchange/exchange.js';
 import { offeredProtocols } from '../exchange/upgrade-protocols.js';
+import { ignore } from '../ignore.js';
 import { routeAsRoot } from './authority-form.js';
 import { type AnyServer, Drain } from './drain.js';
 import { continueOnRead, isPlainExpectation, refuseExpectation } from './expectation.js';
@@ -154,5 +155,3 @@ function isWellFormed({ headers, httpVersion }: IncomingMessage): boolean {
   if (length !== undefined && !/^0+$/.test(length)) return false;
   return headers.host !== undefined || httpVersion === '1.0';
 }
-
-function ignore(): void {}

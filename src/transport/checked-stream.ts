@@ -1,5 +1,5 @@
 import { pipeline, type Readable, Transform, type TransformCallback } from 'node:stream';
-import { ignore } from '../exchange/body-bytes.js';
+import { ignore } from '../ignore.js';
 
 /**
  * A body that an app has made, fit to be sent: each of its chunks is text or bytes, and they are as many

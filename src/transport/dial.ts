@@ -9,6 +9,7 @@ import {
   type ProxyError,
 } from '../exchange/errors.js';
 import type { Exchange, InFlight } from '../exchange/exchange.js';
+import { ignore } from '../ignore.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import { lookupIn, strayed } from './pinned-lookup.js';
 import type { RequestedTarget } from './requested-target.js';
@@ -108,5 +109,3 @@ class Call implements InFlight {
     if (this.#exchange.inFlight === this) this.#exchange.inFlight = undefined;
   }
 }
-
-function ignore(): void {}

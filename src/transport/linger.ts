@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { isHttp2 } from '../exchange/answers.js';
 import { distrustConnection } from '../exchange/distrust.js';
 import { type Exchange, exchangeOf } from '../exchange/exchange.js';
+import { ignore } from '../ignore.js';
 
 /** How much of an upload that nobody wants is read, and how long, so that the client sees its answer. */
 const LINGER_BYTES = 1_048_576;
@@ -82,8 +83,6 @@ function holdOpen(req: IncomingMessage, socket: Socket): () => void {
     if (isLast) socket.destroySoon();
   };
 }
-
-function ignore(): void {}
 
 /** Whether a request came with a body: RFC 9112, 6.3 knows it by these two fields alone. */
 export function hasUpload(req: IncomingMessage): boolean {

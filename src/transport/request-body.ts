@@ -8,6 +8,7 @@ import {
   ClientClosedError,
 } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
+import { ignore } from '../ignore.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { TransportSettings } from './settings.js';
 import { isUnseen, spendWhenWritten } from './spent-memory.js';
@@ -162,5 +163,3 @@ export class RequestBody extends Readable {
     this.#timer.unref();
   }
 }
-
-function ignore(): void {}

@@ -4,6 +4,7 @@ import {
   type ConnectionSettings,
   connectionSettings,
 } from '../connection-settings.js';
+import { validHost } from '../exchange/client.js';
 import { flag, inspect, milliseconds, wholeNumber } from '../options.js';
 
 /** How requests are sent: the part of `proxyPass`'s options that every way of sending shares. */
@@ -106,10 +107,8 @@ export function transportSettings(factory: string, options: TransportOptions): T
   };
 }
 
-const HOST = /^(?:\[[0-9a-f:.]+\]|[a-z0-9._~-]+)(?::\d{1,5})?$/i;
-
 function checkHost(path: string, host: unknown): void {
-  if (typeof host !== 'string' || !HOST.test(host)) {
+  if (typeof host !== 'string' || validHost(host) === undefined) {
     throw new TypeError(
       `${path} must be 'upstream', 'client' or a host, received ${inspect(host)}`,
     );

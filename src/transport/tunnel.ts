@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { ResetError } from '../exchange/errors.js';
 import type { Exchange, InFlight } from '../exchange/exchange.js';
+import { ignore } from '../ignore.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import { flushHead } from './flush-head.js';
 import { giveBackRead } from './spent-memory.js';
@@ -174,8 +175,6 @@ function onClose(this: End): void {
 function onTimeout(this: End): void {
   this[TUNNEL].abandon();
 }
-
-function ignore(): void {}
 
 function destroy(socket: Socket): void {
   socket.destroy();

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import CircuitBreaker from 'opossum';
+import { ignore } from '../ignore.js';
 import type { CircuitSettings, CircuitState } from './circuit.js';
 
 /** What opossum divides its window into. */
@@ -71,5 +72,3 @@ function fail(): never {
 }
 
 const BAD = new Error('The upstream failed');
-
-function ignore(): void {}
