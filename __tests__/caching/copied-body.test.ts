@@ -8,7 +8,12 @@ import { CopiedBody } from '../../src/exchange/copied-body.js';
 function copied(maxBytes: number) {
   const source = new PassThrough({ highWaterMark: 1_000 });
   const copies: (string | undefined)[] = [];
-  const body = new CopiedBody(source, maxBytes, (copy) => copies.push(copy?.toString()));
+  let left = maxBytes;
+  const take = (bytes: number): boolean => {
+    left -= bytes;
+    return left >= 0;
+  };
+  const body = new CopiedBody(source, take, (copy) => copies.push(copy?.toString()));
   return { source, body, copies };
 }
 

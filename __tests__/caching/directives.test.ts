@@ -23,6 +23,7 @@ it.each([
   ['max-age=-1', 0],
   ['max-age=1.5', 0],
   ['max-age=1e9', 0],
+  [`max-age=${'9'.repeat(400)}`, 2 ** 31 * 1_000],
   ['public', undefined],
 ])('the time in %j', (value, expected) => {
   expect(timeIn(directivesOf(value), 'max-age')).toBe(expected);

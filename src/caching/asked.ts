@@ -2,39 +2,64 @@ import type { Exchange } from '../exchange/exchange.js';
 import type { HeaderOverlay } from '../exchange/header-overlay.js';
 import { hasUpload } from '../transport/linger.js';
 import type { Conditions } from './conditions.js';
-import { type Directives, directivesOf } from './directives.js';
+import { digest } from './digest.js';
+import { type Directives, directivesOf, timeIn } from './directives.js';
 import type { Origin } from './stored-response.js';
 
 /** What asks for something else than the whole answer, or for something to be done only if. */
 const SPECIAL = ['range', 'if-range', 'if-match', 'if-unmodified-since'];
+/** Fields that say who is asking. */
+const CREDENTIALS = ['authorization', 'client-cert', 'x-forwarded-client-cert'];
 
 /** One request, as the cache sees it. */
 export interface Asked {
   readonly exchange: Exchange;
+  /** The URL and the host that it is for. */
+  readonly place: string;
+  /** What else tells its answers apart. */
   readonly key: string;
   readonly directives: Directives;
   readonly conditions: Conditions;
+  /** Whether it asks for something that could be kept as a whole. */
+  readonly isPlain: boolean;
   /** Somebody's own, as far as we know: what is answered may be for them alone. */
   readonly isPersonal: boolean;
+  /** Whether it may be somebody's own, and nobody but the upstream knows. */
+  readonly hasCookie: boolean;
 }
 
-/** What a request asks for, if that is an answer as it could be kept. */
-export function askedOf(exchange: Exchange, key: string): Asked | undefined {
+/** What a request asks for. */
+export function askedOf(exchange: Exchange, key: string): Asked {
   const { req, headers, identity, isVouchedFor } = exchange;
   const directives = directivesOf(headers.get('cache-control') ?? headers.get('pragma'));
-  if (directives.has('no-store') || SPECIAL.some((name) => headers.has(name))) return undefined;
-  // Of an upload, the key says nothing.
-  if (hasUpload(req)) return undefined;
+  const isSpecial = directives.has('no-store') || SPECIAL.some((name) => headers.has(name));
+  const hasCredentials = CREDENTIALS.some((name) => headers.has(name));
   return {
     exchange,
+    place: placeOf(exchange),
     key,
     directives,
     conditions: {
       ifNoneMatch: headers.get('if-none-match'),
       ifModifiedSince: headers.get('if-modified-since'),
     },
-    isPersonal: identity !== undefined || isVouchedFor || headers.has('authorization'),
+    // Of an upload, the key says nothing.
+    isPlain: !isSpecial && !hasUpload(req),
+    isPersonal: identity !== undefined || isVouchedFor || hasCredentials,
+    hasCookie: headers.has('cookie'),
   };
+}
+
+/** How old what is kept may be for a request, in milliseconds. */
+export function maxAgeOf({ directives }: Asked): number {
+  if (directives.has('no-cache')) return 0;
+  return timeIn(directives, 'max-age') ?? Number.POSITIVE_INFINITY;
+}
+
+/** The URL and the host that a request is for, in whatever way it asks for them. */
+export function placeOf(exchange: Exchange): string {
+  const { host, url } = whereTo(exchange);
+  return digest([host.toLowerCase(), url]);
 }
 
 /** Whether a request only reads. */

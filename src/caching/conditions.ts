@@ -1,4 +1,5 @@
 import type { HeaderList } from '../exchange/header-list.js';
+import { httpDate } from '../exchange/http-date.js';
 
 /** What a client has already, as it says. */
 export interface Conditions {
@@ -16,8 +17,8 @@ export function isKnown(
     if (ifNoneMatch.trim() === '*') return true;
     return tag !== undefined && tagsIn(ifNoneMatch).includes(tag);
   }
-  const changed = Date.parse(headers.get('last-modified') ?? '');
-  return ifModifiedSince !== undefined && changed <= Date.parse(ifModifiedSince);
+  const [changed, since] = [httpDate(headers.get('last-modified')), httpDate(ifModifiedSince)];
+  return changed !== undefined && since !== undefined && changed <= since;
 }
 
 /** Whether a field describes the bytes of a body, and is not sent with a 304. */
@@ -32,6 +33,15 @@ const BODY_FIELDS = new Set([
   'content-language',
   'content-range',
 ]);
+
+/** Whether two responses with these tags have different bytes: tags that are weak do not say (RFC 9111, 4.3.4). */
+export function areOthers(one: string | undefined, other: string | undefined): boolean {
+  return isStrong(one) && isStrong(other) && one !== other;
+}
+
+function isStrong(tag: string | undefined): tag is string {
+  return tag !== undefined && !tag.startsWith('W/');
+}
 
 /** Tags are compared without looking at whether they are weak. */
 function opaque(tag: string | undefined): string | undefined {

@@ -6,6 +6,9 @@ const NONE: Directives = new Map();
 /** A directive: a token, and behind `=` a token or a quoted string. */
 const DIRECTIVE = /([^\s,;="]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,;"]*)))?/g;
 
+/** What longer times count as (RFC 9111, 1.2.2). */
+const MAX_SECONDS = 2 ** 31;
+
 /** Reads a `Cache-Control`. Of a directive that is there twice, the shorter time counts, as does its being there. */
 export function directivesOf(value: string | undefined): Directives {
   if (value === undefined || value === '') return NONE;
@@ -22,6 +25,10 @@ export function directivesOf(value: string | undefined): Directives {
 /** The time that a directive names, in milliseconds; `undefined` without it, and 0 for what is no time. */
 export function timeIn(directives: Directives, name: string): number | undefined {
   const argument = directives.get(name);
-  if (argument === undefined) return undefined;
-  return /^\d+$/.test(argument) ? Number(argument) * 1_000 : 0;
+  return argument === undefined ? undefined : secondsIn(argument);
+}
+
+/** A number of seconds, in milliseconds; 0 for what is none. */
+export function secondsIn(text: string): number {
+  return /^\d+$/.test(text) ? Math.min(Number(text), MAX_SECONDS) * 1_000 : 0;
 }

@@ -1,76 +1,70 @@
-/** Most URLs that are remembered for not being kept. */
+/** Most requests that are remembered for what they brought not being kept. */
 const MAX_PASSED = 10_000;
 /** How long one is. */
 const PASSED_MS = 60_000;
 
+/** What is to become of those who wait, if nothing is kept for them: one of them goes, or all do at once. */
+export type Landing = 'one goes' | 'all go';
+
 /** A request that is under way. */
 export interface Flight {
-  readonly key: string;
   /** Whether what it brings may be outdated by the time it comes, and must not be kept. */
-  isOutdated: boolean;
+  readonly isOutdated: boolean;
   /** What it has brought is kept, or will not be. */
-  land(): void;
+  land(others?: Landing): void;
 }
 
 /** What is asked for right now: of several who want the same, one goes, and the others wait for it. */
 export class Flights {
-  readonly #waitMs: number;
   readonly #now: () => number;
-  readonly #underWay = new Set<Flight>();
-  /** The end of that which others wait for, by key. */
-  readonly #awaited = new Map<string, Promise<void>>();
-  /** What was not kept the last time, and until when nobody waits for it. */
+  readonly #underWay = new Set<UnderWay>();
+  /** Those that others wait for, by what they ask for. */
+  readonly #awaited = new Map<string, UnderWay>();
+  /** What was not kept the last time, and until when nobody waits for it; the oldest first. */
   readonly #passed = new Map<string, number>();
 
-  constructor(waitMs: number, now: () => number) {
-    this.#waitMs = waitMs;
+  constructor(now: () => number) {
     this.#now = now;
   }
 
-  /** The end of that which somebody else asks for, where it is worth waiting for; or of the patience for it. */
-  wait(key: string): Promise<void> | undefined {
-    const landed = this.#awaited.get(key);
-    if (landed === undefined || this.#waitMs === 0 || this.#isPassed(key)) return undefined;
-    return inTime(landed, this.#waitMs);
+  /**
+   * The end of that which somebody else asks for, where it is worth waiting for; or of the patience for it,
+   * which lasts until a time by `performance.now()`.
+   */
+  wait(key: string, until: number): Promise<Landing> | undefined {
+    const awaited = this.#awaited.get(key);
+    const leftMs = until - performance.now();
+    if (awaited === undefined || leftMs <= 0 || this.#isPassed(key)) return undefined;
+    return inTime(awaited.landed, leftMs);
   }
 
-  /** Sets out; `forAll` has others wait for what it brings, if they do not wait already. */
-  begin(key: string, forAll: boolean): Flight {
-    let landed = (): void => {};
-    const isAwaited = forAll && !this.#awaited.has(key);
-    if (isAwaited) {
-      const end = new Promise<void>((resolve) => {
-        landed = resolve;
-      });
-      this.#awaited.set(key, end);
-    }
-    const flight: Flight = {
-      key,
-      isOutdated: false,
-      land: () => {
-        if (this.#underWay.delete(flight) && isAwaited) this.#awaited.delete(key);
-        landed();
-      },
-    };
+  /** Sets out for a place. Who asks for the same by a key waits for what it brings, if they do not wait already. */
+  begin(place: string, key: string | undefined): Flight {
+    const flight = new UnderWay(place, () => {
+      this.#underWay.delete(flight);
+      if (key !== undefined && this.#awaited.get(key) === flight) this.#awaited.delete(key);
+    });
     this.#underWay.add(flight);
+    if (key !== undefined && !this.#awaited.has(key)) this.#awaited.set(key, flight);
     return flight;
   }
 
-  /** What is under way for a key, or for all, is outdated. */
-  outdate(key?: string): void {
+  /** What is under way for a place, or for all, is outdated. */
+  outdate(place?: string): void {
     for (const flight of this.#underWay) {
-      if (key === undefined || flight.key === key) flight.isOutdated = true;
+      if (place === undefined || flight.place === place) flight.isOutdated = true;
     }
   }
 
   /** Notes whether it was kept. Nobody waits for what is not. */
   note(key: string, isKept: boolean): void {
+    const now = this.#now();
     this.#passed.delete(key);
-    if (isKept) return;
-    this.#passed.set(key, this.#now() + PASSED_MS);
-    if (this.#passed.size <= MAX_PASSED) return;
-    const [oldest] = this.#passed.keys();
-    this.#passed.delete(oldest as string);
+    if (!isKept) this.#passed.set(key, now + PASSED_MS);
+    for (const [oldest, until] of this.#passed) {
+      if (now < until && this.#passed.size <= MAX_PASSED) return;
+      this.#passed.delete(oldest);
+    }
   }
 
   #isPassed(key: string): boolean {
@@ -79,12 +73,34 @@ export class Flights {
   }
 }
 
-async function inTime(end: Promise<void>, ms: number): Promise<void> {
+class UnderWay implements Flight {
+  readonly place: string;
+  readonly landed: Promise<Landing>;
+  isOutdated = false;
+  readonly #leave: () => void;
+  #resolve: (others: Landing) => void = () => {};
+
+  constructor(place: string, leave: () => void) {
+    this.place = place;
+    this.#leave = leave;
+    this.landed = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  land(others: Landing = 'one goes'): void {
+    this.#leave();
+    this.#resolve(others);
+  }
+}
+
+async function inTime(end: Promise<Landing>, ms: number): Promise<Landing> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
+  const late = new Promise<Landing>((resolve) => {
+    timer = setTimeout(resolve, ms, 'all go');
     timer.unref();
   });
-  await Promise.race([end, late]);
+  const landing = await Promise.race([end, late]);
   clearTimeout(timer);
+  return landing;
 }

@@ -1,9 +1,12 @@
 import type { HeaderList } from '../exchange/header-list.js';
-import { type Directives, directivesOf, timeIn } from './directives.js';
+import { httpDate } from '../exchange/http-date.js';
+import { type Directives, directivesOf, secondsIn, timeIn } from './directives.js';
 
 /** How long a response may be used, and for whom. */
 export interface Freshness {
   readonly lifetimeMs: number;
+  /** Whether the response says so itself, and not a default in its place. */
+  readonly isSaid: boolean;
   /** How much longer it may stand in for an upstream that fails. */
   readonly staleIfErrorMs: number;
   /** Whether it may answer those who are somebody, too (RFC 9111, 3.5). */
@@ -42,6 +45,7 @@ export function freshnessOf(
     isShared || directives.has('must-revalidate') || directives.has('proxy-revalidate');
   return {
     lifetimeMs,
+    isSaid: said !== undefined,
     staleIfErrorMs: isStrict
       ? 0
       : (timeIn(directives, 'stale-if-error') ?? defaults.staleIfErrorMs),
@@ -59,18 +63,18 @@ function saidLifetime(
   if (said !== undefined) return said;
   const expires = headers.get('expires');
   if (expires === undefined) return undefined;
-  // A date that is none, such as `0`, has passed.
-  return (Date.parse(expires) || 0) - dateOf(headers, receivedAt);
+  // A date that is none has passed.
+  return (httpDate(expires) ?? 0) - dateOf(headers, receivedAt);
 }
 
 /** How old a response was when it came (RFC 9111, 4.2.3), in milliseconds. */
 export function ageOf(headers: HeaderList, requestedAt: number, receivedAt: number): number {
-  const said = headers.get('age') ?? '';
-  const told = /^\d+$/.test(said) ? Number(said) * 1_000 : 0;
+  // Of several, the first one counts (RFC 9111, 5.1).
+  const [said = ''] = (headers.get('age') ?? '').split(',', 1);
   const apparent = receivedAt - dateOf(headers, receivedAt);
-  return Math.max(0, apparent, told + receivedAt - requestedAt);
+  return Math.max(0, apparent, secondsIn(said.trim()) + receivedAt - requestedAt);
 }
 
 function dateOf(headers: HeaderList, receivedAt: number): number {
-  return Date.parse(headers.get('date') ?? '') || receivedAt;
+  return httpDate(headers.get('date')) ?? receivedAt;
 }

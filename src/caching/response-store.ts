@@ -1,13 +1,16 @@
 import type { HeaderOverlay } from '../exchange/header-overlay.js';
 import type { StoredResponse } from './stored-response.js';
 
-/** Most answers to one URL that differ by `Vary`: what a client writes must not fill the store. */
-const MAX_VARIANTS = 16;
+/** Most answers to one URL that differ by their key or by `Vary`: what a client writes must not fill the store. */
+const MAX_ANSWERS = 32;
 
-/** Responses in memory, up to so many bytes; what was not used for longest goes first. */
+/**
+ * Responses in memory, up to so many bytes; what was not used for longest goes first. A place is a URL at a
+ * host, and what answers it can differ by what else is asked with it, its key.
+ */
 export class ResponseStore {
   readonly maxBytes: number;
-  /** By key, in the order of their last use; the newest variant first. */
+  /** By place, in the order of their last use; the answer last used first. */
   readonly #entries = new Map<string, StoredResponse[]>();
   #bytes = 0;
   #size = 0;
@@ -26,51 +29,78 @@ export class ResponseStore {
   }
 
   /** The response to a request, fresh or not. */
-  find(key: string, headers: HeaderOverlay): StoredResponse | undefined {
-    const variants = this.#entries.get(key);
-    const found = variants?.find((one) => one.fits(headers));
-    if (variants !== undefined && found !== undefined) {
-      this.#entries.delete(key);
-      this.#entries.set(key, variants);
-    }
+  find(place: string, key: string, headers: HeaderOverlay): StoredResponse | undefined {
+    const answers = this.#entries.get(place);
+    const found = answers?.find((one) => one.origin.key === key && one.fits(headers));
+    if (answers === undefined || found === undefined) return undefined;
+    this.#entries.delete(place);
+    this.#entries.set(place, [found, ...without(answers, found)]);
     return found;
   }
 
+  /** Some response to such a request, whatever it varies by. */
+  findLike(place: string, key: string): StoredResponse | undefined {
+    return this.#entries.get(place)?.find((one) => one.origin.key === key);
+  }
+
+  has(place: string, response: StoredResponse): boolean {
+    return this.#entries.get(place)?.includes(response) ?? false;
+  }
+
   /** Keeps a response, in the place of the one that answered such a request before. */
-  keep(key: string, response: StoredResponse): void {
-    const others = (this.#entries.get(key) ?? []).filter((one) => !one.isLike(response));
-    this.delete(key);
-    this.#put(key, [response, ...others.slice(0, MAX_VARIANTS - 1)]);
+  keep(place: string, response: StoredResponse): void {
+    const before = this.#entries.get(place) ?? [];
+    const like = before.find((one) => one.isLike(response));
+    // Of two that were under way together, the one that was asked for last counts.
+    if (like !== undefined && like.origin.requestedAt > response.origin.requestedAt) return;
+    const others = without(before, like);
+    // Nothing would be left.
+    if (response.bytes > this.maxBytes) return this.#set(place, others);
+    this.#set(place, [response, ...others.slice(0, MAX_ANSWERS - 1)]);
     for (const oldest of this.#entries.keys()) {
       if (this.#bytes <= this.maxBytes) return;
       this.delete(oldest);
     }
   }
 
-  delete(key: string): void {
-    for (const one of this.#entries.get(key) ?? []) this.#count(one, -1);
-    this.#entries.delete(key);
+  /** Forgets one of the answers to a URL. */
+  remove(place: string, response: StoredResponse): void {
+    if (!this.has(place, response)) return;
+    this.#set(place, without(this.#entries.get(place) ?? [], response));
+  }
+
+  /** Forgets all answers to a URL. */
+  delete(place: string): void {
+    for (const one of this.#entries.get(place) ?? []) this.#count(one, -1);
+    this.#entries.delete(place);
   }
 
   /** Drops those that match; says how many. */
   purge(matches: (response: StoredResponse) => boolean): number {
     const before = this.#size;
-    for (const [key, variants] of [...this.#entries]) {
-      const left = variants.filter((one) => !matches(one));
-      if (left.length === variants.length) continue;
-      this.delete(key);
-      if (left.length > 0) this.#put(key, left);
+    for (const [place, answers] of [...this.#entries]) {
+      const left = answers.filter((one) => !matches(one));
+      if (left.length < answers.length) this.#set(place, left);
     }
     return before - this.#size;
   }
 
-  #put(key: string, variants: StoredResponse[]): void {
-    this.#entries.set(key, variants);
-    for (const one of variants) this.#count(one, 1);
+  #set(place: string, answers: StoredResponse[]): void {
+    this.delete(place);
+    if (answers.length === 0) return;
+    this.#entries.set(place, answers);
+    for (const one of answers) this.#count(one, 1);
   }
 
   #count(response: StoredResponse, by: 1 | -1): void {
     this.#size += by;
     this.#bytes += by * response.bytes;
   }
+}
+
+function without(
+  answers: readonly StoredResponse[],
+  response: StoredResponse | undefined,
+): StoredResponse[] {
+  return answers.filter((one) => one !== response);
 }

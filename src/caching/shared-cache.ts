@@ -1,21 +1,16 @@
+import { BadResponseError } from '../exchange/errors.js';
 import type { Exchange, Send } from '../exchange/exchange.js';
-import { HeaderList } from '../exchange/header-list.js';
 import { UpstreamResponse } from '../exchange/upstream-response.js';
-import { type Asked, askedOf, isRead, restore, whereTo } from './asked.js';
+import { type Asked, askedOf, isRead, maxAgeOf, placeOf, restore } from './asked.js';
 import { timeIn } from './directives.js';
-import { type Flight, Flights } from './flights.js';
-import { type Defaults, freshnessOf } from './freshness.js';
-import type { ResponseStore } from './response-store.js';
-import { StoredResponse } from './stored-response.js';
-import { variantOf } from './variants.js';
+import { Flights, type Landing } from './flights.js';
+import { Keeper, type KeeperSettings, type Sent } from './keeper.js';
+import type { StoredResponse } from './stored-response.js';
 
 /** What a shared cache goes by. */
-export interface SharedCacheSettings {
-  readonly store: ResponseStore;
-  readonly maxBodyBytes: number;
-  readonly defaults: Defaults;
+export interface SharedCacheSettings extends KeeperSettings {
   readonly waitMs: number;
-  readonly now: () => number;
+  /** What tells answers apart beside the URL, its host and what they vary by. */
   readonly keyOf: (exchange: Exchange) => string;
   /** Says on an answer what the cache had to do with it (RFC 9211). */
   readonly tell: (response: UpstreamResponse, what: string) => void;
@@ -41,27 +36,44 @@ export class SharedCache {
   readonly counts: CacheCounts = { hits: 0, misses: 0, revalidated: 0, stale: 0 };
   readonly #settings: SharedCacheSettings;
   readonly #flights: Flights;
-  /** Bytes that copies under way may take: a body waits in memory for a slow client. */
-  #copying = 0;
+  readonly #keeper: Keeper;
 
   constructor(settings: SharedCacheSettings) {
     this.#settings = settings;
-    this.#flights = new Flights(settings.waitMs, settings.now);
+    this.#flights = new Flights(settings.now);
+    this.#keeper = new Keeper(settings);
   }
 
   /** Answers from what is kept, or sends the request and keeps what comes. */
   async send(exchange: Exchange, send: Send): Promise<UpstreamResponse> {
     if (!isRead(exchange)) return this.#sendOther(exchange, send);
     const asked = askedOf(exchange, this.#settings.keyOf(exchange));
-    if (asked === undefined) return this.#pass(send, 'bypass');
-    return this.#hit(asked) ?? (await this.#afterOthers(asked)) ?? this.#fetch(asked, send);
+    const { isPlain, isPersonal, directives } = asked;
+    const mayWait = !isPersonal && exchange.method === 'GET' && maxAgeOf(asked) > 0;
+    const until = performance.now() + this.#settings.waitMs;
+    let landing: Landing = 'one goes';
+    // Whoever goes sets out before the next one looks: nothing is awaited between.
+    for (;;) {
+      const hit = isPlain ? this.#hit(asked) : undefined;
+      if (hit !== undefined) return hit;
+      if (directives.has('only-if-cached')) return new UpstreamResponse({ status: 504 });
+      if (!isPlain) return this.#pass(send, 'bypass');
+      const key = this.#keyOf(asked);
+      const isPatient: boolean = mayWait && landing === 'one goes';
+      const landed: Promise<Landing> | undefined = isPatient
+        ? this.#flights.wait(key, until)
+        : undefined;
+      if (landed === undefined) return this.#fetch(asked, key, send);
+      landing = await landed;
+    }
   }
 
   /** An answer in the place of an error, where one is kept that may be. */
   instead(exchange: Exchange): UpstreamResponse | undefined {
     if (!isRead(exchange)) return undefined;
     const asked = askedOf(exchange, this.#settings.keyOf(exchange));
-    return asked && this.#standIn(this.#find(asked), asked);
+    if (!asked.isPlain) return undefined;
+    return this.#hit(asked) ?? this.#standIn(this.#find(asked), asked);
   }
 
   /** Drops what matches, and keeps nothing of what is under way; says how many there were. */
@@ -79,19 +91,25 @@ export class SharedCache {
 
   /** What changes something has its answers forgotten (RFC 9111, 4.4). */
   async #sendOther(exchange: Exchange, send: Send): Promise<UpstreamResponse> {
-    const key = this.#settings.keyOf(exchange);
+    const place = placeOf(exchange);
     const response = await this.#pass(send, 'method');
     if (!SAFE.has(exchange.method) && response.status < 400) {
-      this.#settings.store.delete(key);
-      this.#flights.outdate(key);
+      this.#settings.store.delete(place);
+      this.#flights.outdate(place);
     }
     return response;
   }
 
   /** What is kept of it, fresh or not. */
-  #find({ exchange, key, isPersonal }: Asked): StoredResponse | undefined {
-    const stored = this.#settings.store.find(key, exchange.headers);
-    return isPersonal && stored?.isForAll === false ? undefined : stored;
+  #find({ exchange, place, key, isPersonal, hasCookie }: Asked): StoredResponse | undefined {
+    const stored = this.#settings.store.find(place, key, exchange.headers);
+    if (stored === undefined || (isPersonal && !stored.isForAll)) return undefined;
+    return hasCookie && !stored.isSaid ? undefined : stored;
+  }
+
+  /** What tells apart those who could wait for each other, as far as is known what the answer varies by. */
+  #keyOf({ exchange, place, key }: Asked): string {
+    return this.#settings.store.findLike(place, key)?.keyOf(exchange.headers) ?? key;
   }
 
   /** An answer that is there, and fresh enough. */
@@ -101,121 +119,88 @@ export class SharedCache {
     const stored = this.#find(asked);
     if (stored === undefined) return undefined;
     const at = now();
-    const maxAge = directives.has('no-cache') ? 0 : timeIn(directives, 'max-age');
     const left = stored.ttlAt(at);
     if (left <= (timeIn(directives, 'min-fresh') ?? 0)) return undefined;
-    if (maxAge !== undefined && stored.ageAt(at) >= maxAge) return undefined;
+    if (stored.ageAt(at) >= maxAgeOf(asked)) return undefined;
     this.counts.hits += 1;
     const answer = stored.answer(at, exchange.method, conditions);
     tell(answer, `hit; ttl=${Math.floor(left / 1_000)}`);
     return answer;
   }
 
-  /** What somebody else brings who has asked for the same before, and an end for who wants nothing else. */
-  async #afterOthers(asked: Asked): Promise<UpstreamResponse | undefined> {
-    const { directives, key, isPersonal, exchange } = asked;
-    if (directives.has('only-if-cached')) return new UpstreamResponse({ status: 504 });
-    if (isPersonal || exchange.method !== 'GET') return undefined;
-    const landed = this.#flights.wait(key);
-    if (landed === undefined) return undefined;
-    await landed;
-    return this.#hit(asked);
-  }
-
-  async #fetch(asked: Asked, send: Send): Promise<UpstreamResponse> {
-    const { exchange, key, isPersonal } = asked;
-    const { now, tell } = this.#settings;
+  async #fetch(asked: Asked, key: string, send: Send): Promise<UpstreamResponse> {
+    const { exchange, place, isPersonal } = asked;
+    const { now, tell, store } = this.#settings;
     const isGet = exchange.method === 'GET';
-    const flight = this.#flights.begin(key, isGet && !isPersonal);
+    const flight = this.#flights.begin(place, isGet && !isPersonal ? key : undefined);
     const stored = this.#find(asked);
+    const why = this.#whyAsked(asked, stored);
     const isConditional = stored?.makeConditional(exchange.headers) ?? false;
     const requestedAt = now();
     let response: UpstreamResponse;
     try {
       response = await send();
     } catch (error) {
-      flight.land();
+      flight.land(exchange.open ? 'all go' : 'one goes');
       throw error;
     } finally {
       if (isConditional) restore(exchange.headers, asked.conditions);
     }
     const { status } = response;
-    const instead = FAILED.has(status) ? this.#standIn(stored, asked, status) : undefined;
-    if (instead !== undefined) {
-      flight.land();
-      response.discard();
-      return instead;
+    if (FAILED.has(status)) {
+      flight.land('all go');
+      const instead = this.#standIn(stored, asked, response);
+      if (instead !== undefined) return instead;
     }
+    const settle = (isKept: boolean): void => {
+      this.#flights.note(key, isKept);
+      // What was kept before is the answer no longer.
+      if (!isKept && stored !== undefined) store.remove(place, stored);
+    };
+    const sent: Sent = { asked, flight, requestedAt, settle };
     if (stored !== undefined && isConditional && status === 304) {
-      return this.#confirm(stored, response, asked, flight, requestedAt);
+      return this.#confirm(stored, response, sent, why);
     }
     this.counts.misses += 1;
-    const isKept = isGet && this.#keep(response, asked, flight, requestedAt);
+    const isKept = isGet && this.#keeper.keep(response, sent);
     if (!isKept) flight.land();
     // What a client has already, an error, and a lack of room say nothing of what others would get.
-    const says = isGet && status !== 304 && status < 500 && isKept !== undefined;
-    if (says) this.#flights.note(key, isKept);
-    const why = stored === undefined ? 'uri-miss' : 'stale';
+    if (isGet && isKept === false && status !== 304 && status < 500) settle(false);
     tell(response, `fwd=${why}; fwd-status=${status}${isKept ? '; stored' : ''}`);
     return response;
   }
 
-  /** Has a response kept once it is whole; false when it must not be, and nothing when there is no room now. */
-  #keep(
-    response: UpstreamResponse,
-    asked: Asked,
-    flight: Flight,
-    requestedAt: number,
-  ): boolean | undefined {
-    const { exchange, key, isPersonal } = asked;
-    const { store, maxBodyBytes, now } = this.#settings;
-    const { status, statusText } = response;
-    // What somebody else has put there, or changed, is theirs to keep.
-    if (response.attempt === undefined || response.content.at !== 'wire') return false;
-    if (response.hasBody && !response.isDelimited) return false;
-    if (response.headers.has('trailer')) return false;
-    const receivedAt = now();
-    const freshness = freshnessOf(status, response.headers, receivedAt, this.#defaults(exchange));
-    if (freshness === undefined || (isPersonal && !freshness.isForAll)) return false;
-    const variant = variantOf(response.headers, exchange.headers);
-    if (variant === undefined) return false;
-    const length = Number(response.headers.get('content-length') ?? maxBodyBytes);
-    if (length > maxBodyBytes) return false;
-    if (this.#copying + length > store.maxBytes) return undefined;
-    const { upstream, attempt } = response;
-    const sent = { upstream, sentHost: attempt.host };
-    const origin = { ...whereTo(exchange), ...sent, variant, requestedAt, receivedAt };
-    // As it is now: edits are for each client anew.
-    const head = { status, statusText, headers: new HeaderList([...response.headers.flat()]) };
-    this.#copying += length;
-    exchange.onOutcome(() => {
-      this.#copying -= length;
-      // Nobody waits for what nobody has read to its end.
-      flight.land();
-    });
-    response.copyBody(maxBodyBytes, (body) => {
-      if (body !== undefined && !flight.isOutdated) {
-        store.keep(key, new StoredResponse(head, body, origin, freshness));
-      }
-      flight.land();
-    });
-    return true;
+  /** Why the upstream is asked, in the words of RFC 9211. */
+  #whyAsked(
+    { place, key, isPersonal, hasCookie }: Asked,
+    stored: StoredResponse | undefined,
+  ): string {
+    const { store, now } = this.#settings;
+    if (stored !== undefined) return stored.ttlAt(now()) > 0 ? 'request' : 'stale';
+    if (store.findLike(place, key) === undefined) return 'uri-miss';
+    return isPersonal || hasCookie ? 'miss' : 'vary-miss';
   }
 
   /** What is kept is still the answer. */
   #confirm(
     stored: StoredResponse,
     response: UpstreamResponse,
-    { exchange, key, conditions }: Asked,
-    flight: Flight,
-    requestedAt: number,
+    { asked, flight, requestedAt }: Sent,
+    why: string,
   ): UpstreamResponse {
+    const { exchange, place, conditions } = asked;
     const { store, now, tell } = this.#settings;
     const receivedAt = now();
-    const origin = { ...stored.origin, requestedAt, receivedAt };
-    const renewed = stored.confirmed(response.headers, origin, this.#defaults(exchange));
-    if (renewed === undefined) store.delete(key);
-    else if (!flight.isOutdated) store.keep(key, renewed);
+    const renewed = stored.confirmed(
+      response.headers,
+      exchange.headers,
+      { requestedAt, receivedAt },
+      this.#keeper.defaultsFor(asked),
+    );
+    if (store.has(place, stored)) {
+      store.remove(place, stored);
+      if (renewed !== undefined && !flight.isOutdated) store.keep(place, renewed);
+    }
     flight.land();
     this.counts.revalidated += 1;
     const answer = (renewed ?? stored).answer(receivedAt, exchange.method, conditions);
@@ -223,29 +208,29 @@ export class SharedCache {
       answer.headers.append('Set-Cookie', cookie);
     }
     response.discard();
-    tell(answer, 'fwd=stale; fwd-status=304');
+    tell(answer, `fwd=${why}; fwd-status=304`);
     return answer;
   }
 
-  /** An old answer in the place of an error, where that may be. */
+  /** An old answer in the place of an error, or of a response that is one, where that may be. */
   #standIn(
     stored: StoredResponse | undefined,
     { exchange, conditions }: Asked,
-    status?: number,
+    failed?: UpstreamResponse,
   ): UpstreamResponse | undefined {
     const { now, tell } = this.#settings;
     const at = now();
     if (!stored?.mayStandInAt(at)) return undefined;
     this.counts.stale += 1;
     const answer = stored.answer(at, exchange.method, conditions);
-    const failed = status === undefined ? '' : `; fwd-status=${status}`;
-    tell(answer, `fwd=stale${failed}; detail=stale-if-error`);
+    const status = failed === undefined ? '' : `; fwd-status=${failed.status}`;
+    tell(answer, `fwd=stale${status}; detail=stale-if-error`);
+    if (failed !== undefined) {
+      const { upstream } = failed;
+      const cause = new Error(`The upstream has answered ${failed.status}`);
+      exchange.degrade(new BadResponseError({ cause, upstream }), undefined);
+      failed.discard();
+    }
     return answer;
-  }
-
-  /** An answer to somebody with a session may be theirs alone, unless it says otherwise. */
-  #defaults({ headers }: Exchange): Defaults {
-    const { defaults } = this.#settings;
-    return headers.has('cookie') ? { ...defaults, ttlMs: 0 } : defaults;
   }
 }

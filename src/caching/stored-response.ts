@@ -1,11 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
 import { HeaderList } from '../exchange/header-list.js';
 import type { HeaderOverlay } from '../exchange/header-overlay.js';
+import { httpDate } from '../exchange/http-date.js';
 import { UpstreamResponse } from '../exchange/upstream-response.js';
 import type { Upstream } from '../upstreams/upstream.js';
-import { type Conditions, describesBody, isKnown } from './conditions.js';
+import { areOthers, type Conditions, describesBody, isKnown } from './conditions.js';
+import { digest } from './digest.js';
 import { ageOf, type Defaults, type Freshness, freshnessOf } from './freshness.js';
-import { fits, type Variant } from './variants.js';
+import { fits, type Variant, variantOf } from './variants.js';
 
 /** What an entry takes beside its body and its lines: objects, and their places in maps. */
 const OVERHEAD_BYTES = 512;
@@ -14,6 +16,8 @@ const OVERHEAD_BYTES = 512;
 export interface Origin {
   readonly host: string;
   readonly url: string;
+  /** What else was asked with it, and of whom. */
+  readonly key: string;
   readonly variant: Variant;
   readonly upstream: Upstream | undefined;
   /** The `Host` that it was sent. */
@@ -42,12 +46,21 @@ export class StoredResponse {
     this.origin = origin;
     this.status = head.status;
     this.#statusText = head.statusText;
-    this.#lines = [...head.headers.flat()];
+    const headers = new HeaderList([...head.headers.flat()]);
+    // RFC 9110, 6.6.1: by it, whoever is further down the way knows how old it is.
+    if (httpDate(headers.get('date')) === undefined) headers.set('Date', utc(origin.receivedAt));
+    this.#lines = headers.flat();
     this.#body = body;
     this.#freshness = freshness;
-    this.#ageThen = ageOf(head.headers, origin.requestedAt, origin.receivedAt);
-    const text = this.#lines.reduce((sum, { length }) => sum + length, 2 * origin.url.length);
-    this.bytes = body.length + text + OVERHEAD_BYTES;
+    this.#ageThen = ageOf(headers, origin.requestedAt, origin.receivedAt);
+    const texts = [origin.host, origin.url, ...this.#lines, ...origin.variant.flat()];
+    const length = texts.reduce((sum, text) => sum + (text?.length ?? 0), 0);
+    this.bytes = body.length + length + OVERHEAD_BYTES;
+  }
+
+  /** Whether it says itself for how long it is fresh. */
+  get isSaid(): boolean {
+    return this.#freshness.isSaid;
   }
 
   /** Whether it may answer those who are somebody: who they are has no part in it. */
@@ -77,7 +90,15 @@ export class StoredResponse {
 
   /** Whether it answers such requests as another one does. */
   isLike({ origin }: StoredResponse): boolean {
-    return isDeepStrictEqual(this.origin.variant, origin.variant);
+    const { key, variant } = this.origin;
+    return key === origin.key && isDeepStrictEqual(variant, origin.variant);
+  }
+
+  /** What such a request is told apart by from others for the same that this one does not answer. */
+  keyOf(headers: HeaderOverlay): string {
+    const { key, variant } = this.origin;
+    if (variant.length === 0) return key;
+    return digest([key, ...variant.map(([name]) => headers.get(name))]);
   }
 
   /** Has the upstream asked whether it still stands; false when there is nothing to ask by. */
@@ -92,11 +113,21 @@ export class StoredResponse {
     return true;
   }
 
-  /** What it is behind a 304 (RFC 9111, 3.2); `undefined` when that must not be kept any longer. */
-  confirmed(fields: HeaderList, origin: Origin, defaults: Defaults): StoredResponse | undefined {
+  /**
+   * What it is behind a 304 to such a request (RFC 9111, 3.2); `undefined` when that must not be kept any longer, or
+   * is about another one.
+   */
+  confirmed(
+    fields: HeaderList,
+    headers: HeaderOverlay,
+    times: Pick<Origin, 'requestedAt' | 'receivedAt'>,
+    defaults: Defaults,
+  ): StoredResponse | undefined {
     const head = this.#head();
+    if (areOthers(head.get('etag'), fields.get('etag'))) return undefined;
     // How old it was before says nothing of now.
     head.delete('age');
+    head.delete('date');
     const renewed = new Set<string>();
     for (const [name, value] of fields) {
       const lower = name.toLowerCase();
@@ -105,10 +136,11 @@ export class StoredResponse {
       renewed.add(lower);
       head.append(name, value);
     }
-    const freshness = freshnessOf(this.status, head, origin.receivedAt, defaults);
-    if (freshness === undefined) return undefined;
+    const freshness = freshnessOf(this.status, head, times.receivedAt, defaults);
+    const variant = variantOf(head, headers);
+    if (freshness === undefined || variant === undefined) return undefined;
     const same = { status: this.status, statusText: this.#statusText, headers: head };
-    return new StoredResponse(same, this.#body, origin, freshness);
+    return new StoredResponse(same, this.#body, { ...this.origin, ...times, variant }, freshness);
   }
 
   /** The answer to a client, which may have it already. */
@@ -125,7 +157,7 @@ export class StoredResponse {
       response.statusText = this.#statusText;
     }
     if (response.hasBody) {
-      response.body = this.#body;
+      response.lendBody(this.#body);
       head.set('Content-Length', this.#body.length);
       response.hasBody = method !== 'HEAD';
     }
@@ -136,4 +168,8 @@ export class StoredResponse {
   #head(): HeaderList {
     return new HeaderList([...this.#lines]);
   }
+}
+
+function utc(time: number): string {
+  return new Date(time).toUTCString();
 }

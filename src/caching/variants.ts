@@ -13,15 +13,10 @@ export function variantOf(answer: HeaderList, headers: HeaderOverlay): Variant |
   // It is easily forgotten, and who cannot read a coding can do nothing with it.
   if (answer.has('content-encoding')) names.add('accept-encoding');
   names.delete('');
-  return [...names].map((name) => [name, plain(headers.get(name))]);
+  return [...names].map((name) => [name, headers.get(name)]);
 }
 
 /** Whether a request is one of this variant. */
 export function fits(variant: Variant, headers: HeaderOverlay): boolean {
-  return variant.every(([name, value]) => plain(headers.get(name)) === value);
-}
-
-/** Blanks round the elements of a list make no difference. */
-function plain(value: string | undefined): string | undefined {
-  return value?.replace(/[ \t]*,[ \t]*/g, ',').trim();
+  return variant.every(([name, value]) => headers.get(name) === value);
 }

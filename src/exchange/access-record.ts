@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { Upstream } from '../upstreams/upstream.js';
 import type { Attempt } from './attempt.js';
 import { clientStatus } from './client-status.js';
 import { causeCode } from './errors.js';
@@ -82,7 +83,7 @@ export function accessRecord(exchange: Exchange, redact: Redact): AccessRecord {
     url,
     httpVersion: req.httpVersion,
     path: last?.path === target ? url : last?.path && redact(last.path),
-    upstream: urlOf(last?.upstream ?? exchange.upstream, redact),
+    upstream: urlOf(upstreamOf(exchange), redact),
     error: errorCode(outcome?.error),
     cause: causeCode(outcome?.error),
     degraded: outcome?.degraded ?? false,
@@ -114,6 +115,13 @@ function accessAttempt(attempt: Attempt, redact: Redact): AccessAttempt {
     connectMs: span(startedAt, sentAt),
     headMs: span(startedAt, headAt),
   };
+}
+
+/** The upstream that was asked, or would have been; nothing where an answer came from elsewhere. */
+export function upstreamOf(exchange: Exchange): Upstream | undefined {
+  const { attempts, upstream, outcome, failure, degraded } = exchange;
+  const error = outcome?.error ?? failure ?? degraded;
+  return attempts.at(-1)?.upstream ?? (error === undefined ? undefined : upstream);
 }
 
 /** The target as the client sent it; Express and Connect cut mount paths off `url`. */

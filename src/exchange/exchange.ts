@@ -130,11 +130,11 @@ export class Exchange {
    */
   unsentUpload: Buffer | undefined = undefined;
   /**
-   * How long the body of its answer may stand still, in milliseconds; set where the call is made.
+   * How it is sent; nothing before the call is made.
    *
    * @internal
    */
-  bodyTimeoutMs = 60_000;
+  transport: { readonly bodyTimeoutMs: number } | undefined = undefined;
   /**
    * Set once the client's upload is handed on as it comes, and so can be read only once.
    *

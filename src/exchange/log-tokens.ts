@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { errorCode } from './access-record.js';
+import { errorCode, upstreamOf } from './access-record.js';
 import { type Carrier, EXCHANGE } from './carrier.js';
 import type { Exchange } from './exchange.js';
 
@@ -18,10 +18,8 @@ export type LogToken = (req: IncomingMessage, res: ServerResponse) => string | u
  * const log = morgan(':method :url :status :upstream :attempts :head-ms :request-id');
  */
 export const logTokens: Readonly<Record<LogTokenName, LogToken>> = {
-  upstream: token(({ attempts, upstream }) => {
-    // What comes behind it may be a key.
-    return (attempts.at(-1)?.upstream ?? upstream)?.url.split('?')[0];
-  }),
+  // What comes behind it may be a key.
+  upstream: token((exchange) => upstreamOf(exchange)?.url.split('?')[0]),
   'upstream-status': token(({ attempts }) => attempts.at(-1)?.status?.toString()),
   attempts: token(({ attempts }) => String(attempts.length)),
   'head-ms': token(({ attempts, startedAt }) => {

@@ -4,6 +4,7 @@ import type { TransformStream } from 'node:stream/web';
 import { ignore } from '../ignore.js';
 import { emptyList } from '../lists.js';
 import { inspect, known } from '../options.js';
+import { lent } from '../promises.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { Attempt } from './attempt.js';
 import {
@@ -18,10 +19,10 @@ import {
 } from './body-bytes.js';
 import { decodeText } from './charset.js';
 import { decode } from './content-coding.js';
-import { CopiedBody } from './copied-body.js';
+import { CopiedBody, type TakeRoom } from './copied-body.js';
 import { BYTE_FIELDS } from './fields.js';
 import { HeaderList, type HeadersInit } from './header-list.js';
-import type { Content } from './response-content.js';
+import { type Content, ownBytes } from './response-content.js';
 
 /** What a response of one's own is made from: `new UpstreamResponse({ status: 200, body: 'hi' })`. */
 export interface ResponseInit {
@@ -144,8 +145,8 @@ export class UpstreamResponse {
   /** What was assigned; `undefined` while the upstream's own body stands. */
   get body(): BodyInit | undefined {
     const content = this.#content;
-    if (content.at === 'edit') return content.bytes;
-    return content.at === 'stream' ? content.stream : undefined;
+    if (content.at === 'edit') return ownBytes(content);
+    return content.at === 'stream' && !content.isCopied ? content.stream : undefined;
   }
 
   /**
@@ -217,16 +218,32 @@ export class UpstreamResponse {
   sentHost: string | undefined = undefined;
 
   /**
-   * Has the body copied on its way, as it is on the wire. `done` gets nothing when there is no whole copy, or
-   * it would be too long.
+   * What came behind the body.
    *
    * @internal
    */
-  copyBody(maxBytes: number, done: (copy: Buffer | undefined) => void): void {
+  trailers: [string, string][] | undefined = undefined;
+
+  /**
+   * Has the body copied on its way, as it is on the wire. `done` gets nothing when there is no whole copy, or
+   * no room for it.
+   *
+   * @internal
+   */
+  copyBody(take: TakeRoom, done: (copy: Buffer | undefined) => void): void {
     if (!this.hasBody) return done(Buffer.alloc(0));
-    const stream = new CopiedBody(this.#open(), maxBytes, done);
+    const stream = new CopiedBody(this.#open(), take, done);
     stream.on('error', ignore);
-    this.#content = { at: 'stream', stream };
+    this.#content = { at: 'stream', stream, isCopied: true };
+  }
+
+  /**
+   * Has bytes as its body that others have as well: edits get copies.
+   *
+   * @internal
+   */
+  lendBody(bytes: Buffer): void {
+    this.#content = { at: 'edit', bytes, isLent: true };
   }
 
   /**
@@ -251,7 +268,7 @@ export class UpstreamResponse {
     const content = this.#content;
     const encoding = this.headers.get('content-encoding');
     if (content.at === 'memory' || content.at === 'edit') {
-      return decodedStream(Readable.from([content.bytes]), encoding);
+      return decodedStream(Readable.from([ownBytes(content)]), encoding);
     }
     if (!this.hasBody) return Readable.from([]);
     const stream = decodedStream(this.#open(), encoding);
@@ -276,7 +293,7 @@ export class UpstreamResponse {
   async #read(): Promise<Buffer> {
     const content = this.#content;
     const encoding = this.headers.get('content-encoding');
-    if (content.at === 'edit') return decode(content.bytes, encoding, this.maxBodyBytes);
+    if (content.at === 'edit') return decode(ownBytes(content), encoding, this.maxBodyBytes);
     if (!this.hasBody) return Buffer.alloc(0);
     if (Number(this.headers.get('content-length')) > this.maxBodyBytes)
       throw tooLong(this.maxBodyBytes);
@@ -324,12 +341,6 @@ export function asResponse(given: unknown): UpstreamResponse {
   throw new TypeError(
     `exchange.around(): a wrapper must return a response, such as that of send(), received ${inspect(given)}`,
   );
-}
-
-/** Whoever drops what it was given, or waits for it later, must not bring the process down when that fails. */
-export function lent<T>(pending: Promise<T>): Promise<T> {
-  pending.catch(ignore);
-  return pending;
 }
 
 /** Ends an edit that asked for the body of a response that cannot have one. */

@@ -1,12 +1,15 @@
 import type { IncomingMessage } from 'node:http';
 import { hostOf } from '../caching/asked.js';
 import type { CacheStats } from '../caching/cache-metrics.js';
+import { digest } from '../caching/digest.js';
+import { Origins } from '../caching/origins.js';
 import { ResponseStore } from '../caching/response-store.js';
 import { SharedCache } from '../caching/shared-cache.js';
 import type { StoredResponse } from '../caching/stored-response.js';
 import type { ProxyErrorCode } from '../exchange/errors.js';
 import { type Around, type Exchange, exchangeOf, type Handler } from '../exchange/exchange.js';
 import type { FailureHandler } from '../exchange/fallback.js';
+import { ALIASED, fieldInfo } from '../exchange/fields.js';
 import { structuredName } from '../exchange/structured-name.js';
 import {
   type Callback,
@@ -170,33 +173,32 @@ const OF_UPSTREAMS: ReadonlySet<ProxyErrorCode> = new Set([
 
 /** Fields by which frameworks know where they are and what is asked for, and which no `Vary` names. */
 const UNNAMED = [
-  ...['x-host', 'x-forwarded-host', 'x-forwarded-server', 'x-forwarded-port'],
-  ...['x-forwarded-proto', 'x-forwarded-scheme', 'x-forwarded-ssl', 'x-forwarded-prefix'],
-  ...['x-original-url', 'x-rewrite-url', 'x-http-method-override'],
+  ...['x-host', 'x-original-host', 'x-http-host-override', 'x-script-name'],
+  ...['x-forwarded-host', 'x-forwarded-server', 'x-forwarded-port', 'x-forwarded-prefix'],
+  ...['x-forwarded-path', 'x-forwarded-uri', 'x-forwarded-proto', 'x-forwarded-protocol'],
+  ...['x-forwarded-scheme', 'x-forwarded-ssl', 'x-url-scheme', 'x-scheme', 'front-end-https'],
+  ...['x-original-url', 'x-original-uri', 'x-rewrite-url'],
+  ...['x-http-method-override', 'x-http-method', 'x-method-override'],
 ];
 /** In a `Forwarded`, the parameters that say who is asking, and not for what. */
 const WHO = /\b(?:for|by)=(?:"[^"]*"|[^;,]*)/gi;
 
-/** What is asked for: where the client has asked, what the upstream would be asked, and which it is. */
+/** What is asked for beside the URL: of whom, and what would be sent. */
 function keyReader(own: CacheOptions['key']): (exchange: Exchange) => string {
-  // What one pool answers says nothing of another.
-  const numbers = new WeakMap<object, number>();
-  let pools = 0;
+  const origins = new Origins();
   return (exchange) => {
-    const { req, headers, pool, upstream, path } = exchange;
-    const { originalUrl = req.url } = req as IncomingMessage & { originalUrl?: string };
-    let to = upstream?.url;
-    if (pool !== undefined) {
-      const number = numbers.get(pool) ?? ++pools;
-      numbers.set(pool, number);
-      to = `pool ${number}`;
-    }
-    const authority = req.headers[':authority']?.toString();
+    const { req, headers, path } = exchange;
+    const [host, authority] = [hostOf(exchange), req.headers[':authority']];
     const forwarded = headers.get('forwarded')?.replace(WHO, '');
-    const parts = [to, originalUrl, path, hostOf(exchange), authority, forwarded];
+    const parts: unknown[] = [...origins.of(exchange), path, host];
+    parts.push(authority === host ? undefined : authority, forwarded);
     for (const field of UNNAMED) parts.push(headers.get(field));
+    // Some upstreams take `X_Host` for `X-Host`.
+    for (const name in req.headers) {
+      if (fieldInfo(name).flags & ALIASED) parts.push(name, headers.get(name));
+    }
     if (own !== undefined) parts.push(ownPart(own(req)));
-    return JSON.stringify(parts);
+    return digest(parts);
   };
 }
 

@@ -147,7 +147,7 @@ export function forwardProxy(options: ForwardProxyOptions = {}): ForwardProxy {
     const exchange = exchangeOf(req, res);
     makeRoom(req, res);
     exchange.watch();
-    if (alreadyAnswered(exchange, settings.bodyTimeoutMs, next)) return;
+    if (alreadyAnswered(exchange, settings, next)) return;
     const done = req.method === 'CONNECT' ? deliverConnect : deliver;
     let target: RequestedTarget;
     try {

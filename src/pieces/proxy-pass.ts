@@ -88,7 +88,7 @@ export function proxyPass(first?: Target | ProxyPassOptions, second?: ProxyPassO
     const exchange = exchangeOf(req, res);
     makeRoom(req, res);
     exchange.watch();
-    if (alreadyAnswered(exchange, settings.bodyTimeoutMs, next)) return;
+    if (alreadyAnswered(exchange, settings, next)) return;
     discardHeld(exchange);
     try {
       guardRequest(req, settings.allowTrace);

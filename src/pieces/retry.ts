@@ -1,5 +1,6 @@
 import { ClientClosedError, isProxyError, type ProxyError } from '../exchange/errors.js';
 import { type Exchange, exchangeOf, type Handler, type Send } from '../exchange/exchange.js';
+import { httpDate } from '../exchange/http-date.js';
 import { KeptUpload } from '../exchange/kept-upload.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
 import { callable, fraction, inspect, known, milliseconds, wholeNumber } from '../options.js';
@@ -265,8 +266,9 @@ function askedFor(result: Result): number {
 
 /** `Retry-After` is a number of seconds or a date (RFC 9110, 10.2.3). */
 function retryAfterMs(field: string): number {
-  const ms = /^\d+$/.test(field) ? Number(field) * 1_000 : Date.parse(field) - Date.now();
-  return Number.isNaN(ms) ? 0 : Math.max(0, ms);
+  if (/^\d+$/.test(field)) return Number(field) * 1_000;
+  const now = Date.now();
+  return Math.max(0, (httpDate(field) ?? now) - now);
 }
 
 /** Waits, but no longer than the client does. */

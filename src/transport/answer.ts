@@ -55,7 +55,9 @@ export function sendAnswer(exchange: Exchange, response: UpstreamResponse): void
     const { errored } = content.stream;
     if (errored) throw asEditFailure(errored, response.upstream);
     writeHead(res, response);
-    sendStream(exchange, checkedStream(content.stream, response.headers.get('content-length')));
+    const stream = checkedStream(content.stream, response.headers.get('content-length'));
+    if (content.isCopied) stream.once('end', () => endCopied(exchange, response));
+    sendStream(exchange, stream);
   } else {
     const reason = content.at === 'taken' ? 'stream() took its body' : 'it has been discarded';
     const cause = new Error(`The response cannot be sent: ${reason}`);
@@ -107,6 +109,16 @@ export function endFailed(exchange: Exchange, error: unknown): void {
   exchange.failure = error;
   exchange.settle('failed', error);
   breakOff(exchange.res);
+}
+
+/** What is on the wire behind a body goes with its copy, too. */
+function endCopied(exchange: Exchange, { trailers }: UpstreamResponse): void {
+  if (trailers === undefined) return;
+  try {
+    addTrailers(exchange.res, trailers);
+  } catch (error) {
+    endFailed(exchange, error);
+  }
 }
 
 /** Has trailers sent behind the body. */

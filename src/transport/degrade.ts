@@ -89,9 +89,8 @@ function ownOf(response: UpstreamResponse): UpstreamResponse {
   if (content.at === 'stream' || content.at === 'taken' || content.at === 'nowhere') {
     return response;
   }
-  const body = content.at === 'wire' ? undefined : content.bytes;
-  const own = new UpstreamResponse({ status, statusText, upstream, body });
-  // Not before the body, which would drop fields that were set to go with it.
+  const own = new UpstreamResponse({ status, statusText, upstream });
+  if (content.at !== 'wire') own.lendBody(content.bytes);
   own.headers = HeaderList.from(response.headers);
   own.hasBody = response.hasBody;
   own.sentHost = response.sentHost;

@@ -10,6 +10,8 @@ import { breakOff } from './break-off.js';
 import { degrade } from './degrade.js';
 import { lingerOnUpload } from './linger.js';
 import { log, masked } from './log.js';
+import type { TransportSettings } from './settings.js';
+import { bodyTimeoutOf } from './slow-reader.js';
 
 /** What becomes of a response once its edits have run. */
 export type Done = (exchange: Exchange, response: UpstreamResponse, next: Next | undefined) => void;
@@ -68,12 +70,12 @@ export function deliver(
  */
 export function alreadyAnswered(
   exchange: Exchange,
-  bodyTimeoutMs: number,
+  settings: TransportSettings,
   next: Next | undefined,
 ): boolean {
   if (exchange.open && !exchange.res.headersSent) return false;
   if (exchange.inFlight === undefined) {
-    exchange.bodyTimeoutMs = bodyTimeoutMs;
+    exchange.transport = settings;
     giveWay(exchange, next);
   }
   return true;
@@ -92,7 +94,7 @@ function giveWay(exchange: Exchange, next: Next | undefined): void {
   const timer = setTimeout(() => {
     if (res.writableEnded) return;
     fail(exchange, new Error('The response cannot be sent: another answer has begun'), next);
-  }, exchange.bodyTimeoutMs);
+  }, bodyTimeoutOf(exchange));
   timer.unref();
   exchange.onOutcome(() => clearTimeout(timer));
 }

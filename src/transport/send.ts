@@ -3,8 +3,9 @@ import { distrustBehind } from '../exchange/distrust.js';
 import { ClientClosedError, NoTargetError } from '../exchange/errors.js';
 import type { Around, Exchange, Send } from '../exchange/exchange.js';
 import { isUpstream } from '../exchange/is-upstream.js';
-import { asResponse, lent, type UpstreamResponse } from '../exchange/upstream-response.js';
+import { asResponse, type UpstreamResponse } from '../exchange/upstream-response.js';
 import { inspect } from '../options.js';
+import { lent } from '../promises.js';
 import { connectionsTo } from './connections.js';
 import { OutgoingRequest } from './request.js';
 import { RequestBody } from './request-body.js';
@@ -24,7 +25,7 @@ export function send(
   once?: Send,
 ): Promise<unknown> {
   const { wrappers } = exchange;
-  exchange.bodyTimeoutMs = settings.bodyTimeoutMs;
+  exchange.transport = settings;
   const innermost = wrappers.length - 1;
   if (innermost < 0) return once === undefined ? sendOnce(exchange, settings) : once();
   let call: Send = () => lent(once === undefined ? sendOnce(exchange, settings) : once());

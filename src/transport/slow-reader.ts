@@ -4,12 +4,20 @@ import { BodyTimeoutError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import { breakOff } from './break-off.js';
 
+/** Where nothing was sent that has a limit of its own. */
+const BODY_TIMEOUT_MS = 60_000;
+
+/** How long the body of an answer may stand still, in milliseconds. */
+export function bodyTimeoutOf({ transport }: Exchange): number {
+  return transport?.bodyTimeoutMs ?? BODY_TIMEOUT_MS;
+}
+
 /**
  * Breaks off an answer whose client takes nothing for longer than a body may stand still. It is looked at
  * from time to time, and found out after once to twice as long.
  */
 export function limitSlowReader(exchange: Exchange): void {
-  const { res, bodyTimeoutMs } = exchange;
+  const { res } = exchange;
   const to = isHttp2(res) ? res.stream : res;
   let moved = false;
   let left = to.writableLength;
@@ -23,7 +31,7 @@ export function limitSlowReader(exchange: Exchange): void {
     moved = false;
     if (isWaiting && wasWaiting) giveUp(exchange);
     wasWaiting = isWaiting;
-  }, bodyTimeoutMs);
+  }, bodyTimeoutOf(exchange));
   timer.unref();
   to.on('drain', () => {
     moved = true;

@@ -142,7 +142,8 @@ export class WireResponse
     if (!isDelimited && this.#try.request.connection?.wasReset)
       return this.#fail(new ResetError({ upstream: this.upstream }));
     this.#finish();
-    this.#body.finish(trailerPairs(rawFields(controller.rawTrailers), taken));
+    this.trailers = trailerPairs(rawFields(controller.rawTrailers), taken);
+    this.#body.finish(this.trailers);
   }
 
   onResponseError(_controller: unknown, cause: unknown): void {
