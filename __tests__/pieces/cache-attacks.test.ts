@@ -511,6 +511,31 @@ describe('those who wait', () => {
     expect(waiting).toHaveLength(2);
   });
 
+  it('are in flight nowhere, and go where somebody is when it is their turn', async () => {
+    const waiting: (() => void)[] = [];
+    const slow = await rawUpstream((_bytes, socket) => {
+      waiting.push(() => void socket.write(reply('200 OK', [], 'own')));
+      return undefined;
+    });
+    const other = await rawUpstream(reply('200 OK', [], 'other'));
+    const pool = new UpstreamPool([slow.url]);
+    closeAfter(() => pool.close());
+    const { port } = await gateway(
+      'express 5',
+      loadBalancer({ upstreams: pool }),
+      cache(),
+      proxyPass(),
+    );
+    const all = [1, 2, 3].map(() => rawRequest(port, request('GET /')));
+    await eventually('the first', () => waiting.length === 1);
+    await delay(100);
+    expect(pool.stats().map(({ inFlight }) => inFlight)).toEqual([1]);
+    pool.update([other.url]);
+    waiting[0]?.();
+    const bodies = (await Promise.all(all)).map(({ body }) => body);
+    expect(bodies.sort()).toEqual(['other', 'other', 'own']);
+  });
+
   it('are led by one of them when the first one leaves', async () => {
     const { waiting, ask, port } = await held(() => reply('200 OK', [FRESH], 'x'));
     const first = await rawClient(port, request('GET /page'));

@@ -64,7 +64,9 @@ export class SharedCache {
         ? this.#flights.wait(key, until)
         : undefined;
       if (landed === undefined) return this.#fetch(asked, key, send);
+      exchange.lease(undefined);
       landing = await landed;
+      comeBack(exchange);
     }
   }
 
@@ -233,4 +235,12 @@ export class SharedCache {
     }
     return answer;
   }
+}
+
+/** Who has waited was in flight nowhere. The upstream that it was given may be gone by now. */
+function comeBack(exchange: Exchange): void {
+  const { pool, upstream } = exchange;
+  if (pool === undefined || upstream === undefined) return;
+  if (pool.keeps(upstream)) pool.give(exchange, upstream);
+  else exchange.upstream = pool.pick(exchange) ?? upstream;
 }
