@@ -72,6 +72,9 @@ describe('connectionSettings', () => {
       '.checkServerIdentity must be a function, received true',
     ],
     ['tls', { servername: 5 }, '.servername must be a name, received 5'],
+    ['tls', { localPort: '80' }, '.localPort must be a number, received "80"'],
+    ['tls', { lookup: true }, '.lookup must be a function, received true'],
+    ['tls', { session: 5 }, '.session must be an object, received 5'],
     ['dispatcher', {}, ' must be an undici dispatcher, received an object []'],
     ['dispatcher', null, ' must be an undici dispatcher, received null'],
   ])('refuses %s: %p', (name, value, message) => {

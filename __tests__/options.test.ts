@@ -23,6 +23,8 @@ describe('known', () => {
     [5, '5'],
     ['text', '"text"'],
     [[1, 2], 'an array of 2'],
+    [new Map([['size', 1]]), 'an instance of Map'],
+    [Promise.resolve({ size: 1 }), 'a promise'],
     [() => {}, 'function (anonymous)'],
   ])('refuses %p in place of options', (value, shown) => {
     expect(() => known('piece', value as object, [])).toThrow(

@@ -9,6 +9,7 @@ import {
   cache,
   circuitBreaker,
   concurrencyLimit,
+  consistentHash,
   type Exchange,
   exchangeOf,
   forwardedFor,
@@ -80,6 +81,15 @@ const askers: [
     'the key of an answer',
     (given, url) => [cache({ key: given }), proxyPass(url)],
     'cache: key() must return a string, received ',
+  ],
+  [
+    'the key of a hash',
+    (given, url) => [
+      // Of one alone, none is chosen.
+      loadBalancer({ upstreams: [url, `${url}/b`], strategy: consistentHash({ key: given }) }),
+      proxyPass(),
+    ],
+    'consistentHash: key() must return a string or undefined, received ',
   ],
   [
     'the key of a client',
@@ -265,6 +275,15 @@ const listeners: [
     },
     503,
     'bearerJwt: jwks.onError() threw',
+  ],
+  [
+    'the observation of a strategy',
+    (observe, url) => {
+      const strategy = { pick: ([first]: readonly Upstream[]) => first, observe };
+      return [loadBalancer({ upstreams: [url], strategy }), proxyPass()];
+    },
+    200,
+    'loadBalancer: strategy.observe() threw',
   ],
   [
     'a listener of onOutcome()',

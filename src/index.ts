@@ -185,6 +185,7 @@ export { type FromFileOptions, fromFile } from './upstreams/discovery/from-file.
 export type { FallbackHandler } from './upstreams/fallback-option.js';
 export type { CallResult } from './upstreams/judge.js';
 export type { LimitGauge } from './upstreams/limit-metrics.js';
+export type { LoadWatcher } from './upstreams/load-watcher.js';
 export type { PassiveHealthOptions } from './upstreams/passive-health.js';
 export { UpstreamPool } from './upstreams/pool.js';
 export type {
@@ -212,7 +213,6 @@ export { weightedRoundRobin } from './upstreams/strategies/weighted-round-robin.
 export type { Strategy } from './upstreams/strategy.js';
 export {
   type Bar,
-  type LoadWatcher,
   Upstream,
   type UpstreamInit,
   type UpstreamOptions,

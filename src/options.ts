@@ -13,7 +13,7 @@ export function known<T extends object>(
   keys: readonly (keyof T & string)[],
 ): T {
   refuseRequest(factory, options);
-  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+  if (!isPlain(options)) {
     throw new TypeError(`${factory}: options must be an object, received ${inspect(options)}`);
   }
   for (const key of Object.keys(options)) {
@@ -26,6 +26,23 @@ export function known<T extends object>(
     }
   }
   return options;
+}
+
+const PLAIN = ['[object Object]', '[object Module]'];
+
+/** Whether something has options or names for keys. A Map or a promise has none, and would count as empty. */
+export function isPlain(value: unknown): value is object {
+  return PLAIN.includes(tagOf(value)) && !isPromise(value);
+}
+
+/** Whether something has no keys, for it has what it has in another way. */
+function isOpaque(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null || PLAIN.includes(tagOf(value))) return false;
+  return Object.keys(value).length === 0;
+}
+
+function tagOf(value: unknown): string {
+  return Object.prototype.toString.call(value);
 }
 
 /** Throws when a factory was mounted without being called: `app.use(proxyPass)`. */
@@ -127,6 +144,7 @@ export function inspect(value: unknown): string {
     value.then(undefined, () => {});
     return 'a promise';
   }
+  if (isOpaque(value)) return `an instance of ${tagOf(value).slice(8, -1)}`;
   if (typeof value === 'object' && value !== null)
     return `an object ${clip(JSON.stringify(Object.keys(value)))}`;
   return String(value);

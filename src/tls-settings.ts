@@ -1,5 +1,5 @@
 import { createSecureContext, type ConnectionOptions as TlsOptions } from 'node:tls';
-import { callable, flag, inspect, known } from './options.js';
+import { inspect, isPlain, known } from './options.js';
 
 /** What `tls.connect()` knows, where it is not for headrace to say. */
 const TLS_OPTIONS = [
@@ -18,6 +18,20 @@ const TLS_OPTIONS = [
   ...['autoSelectFamilyAttemptTimeout', 'keepAlive', 'keepAliveInitialDelay', 'noDelay'],
 ] as readonly string[] as readonly (keyof TlsOptions & string)[];
 
+/** What those must be that Node looks at with each connection, and not before. */
+const TYPES: readonly (readonly [what: string, type: string, names: readonly string[]])[] = [
+  [
+    'a number',
+    'number',
+    ['family', 'hints', 'localPort', 'minDHSize', 'autoSelectFamilyAttemptTimeout'],
+  ],
+  ['a function', 'function', ['lookup', 'checkServerIdentity', 'pskCallback']],
+  ['true or false', 'boolean', ['rejectUnauthorized', 'autoSelectFamily', 'requestOCSP']],
+  ['a name', 'string', ['servername']],
+  ['an address', 'string', ['localAddress']],
+  ['an object', 'object', ['secureContext', 'session']],
+];
+
 /** Those that are text in PEM. Node passes over authorities that are anything else, and trusts nobody then. */
 const PEM_OPTIONS = ['ca', 'cert', 'key', 'crl'] as const;
 
@@ -25,18 +39,17 @@ const FILE_NAME = /[\\/]|\.(?:pem|crt|cer|key)$/i;
 
 /** @throws TypeError that names `path` and what is wrong, if TLS cannot be spoken with these. */
 export function checkTls(path: string, tls: TlsOptions): void {
-  if (typeof tls !== 'object' || tls === null || Array.isArray(tls)) {
+  if (!isPlain(tls)) {
     throw new TypeError(`${path} must be an object, received ${inspect(tls)}`);
   }
   known(path, tls, TLS_OPTIONS);
   for (const name of PEM_OPTIONS) checkPem(`${path}.${name}`, tls[name]);
-  const { rejectUnauthorized, checkServerIdentity, servername } = tls;
-  if (rejectUnauthorized !== undefined) flag(`${path}.rejectUnauthorized`, rejectUnauthorized);
-  if (checkServerIdentity !== undefined) {
-    callable(`${path}.checkServerIdentity`, checkServerIdentity);
-  }
-  if (servername !== undefined && typeof servername !== 'string') {
-    throw new TypeError(`${path}.servername must be a name, received ${inspect(servername)}`);
+  for (const [what, type, names] of TYPES) {
+    for (const name of names) {
+      const value: unknown = tls[name as keyof TlsOptions];
+      if (value === undefined || typeof value === type) continue;
+      throw new TypeError(`${path}.${name} must be ${what}, received ${inspect(value)}`);
+    }
   }
   try {
     if (tls.secureContext === undefined) createSecureContext(tls);

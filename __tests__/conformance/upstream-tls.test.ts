@@ -205,6 +205,24 @@ describe('an https upstream', () => {
     expect(socket?.getPeerCertificate().subject.CN).toBe('gateway.test');
   });
 
+  it.each<[string, () => unknown]>([
+    [
+      'throws',
+      () => {
+        throw new Error('of the user');
+      },
+    ],
+    ['rejects', async () => Promise.reject(new Error('of the user'))],
+    ['gives a promise', async () => undefined],
+    ['gives an error', () => new Error('of the user')],
+  ])('is 502 when the check of its name %s', async (_what, check) => {
+    const upstream = await secure(server);
+    const tls = { ca: ca.cert, checkServerIdentity: check as never };
+    const answer = await ask(`https://localhost:${upstream.port}`, { tls });
+    expect([answer.status, answer.code]).toEqual([502, 'ERR_PROXY_CONNECT']);
+    expect(upstream.asked()).toBe(0);
+  });
+
   it('that wants a certificate of the client and gets none, or one of its own making, is 502', async () => {
     const upstream = await secure({
       ...server,

@@ -29,6 +29,14 @@ describe('HeaderList', () => {
     ]);
   });
 
+  it.each([[undefined], [null], [{}], [[null]], [Symbol('s')]])('takes no %p', (value) => {
+    const list = new HeaderList();
+    expect(() => list.set('x-a', value as never)).toThrow(
+      /^headers: "x-a" must have text for a value, received /,
+    );
+    expect([...list]).toEqual([]);
+  });
+
   it('makes a line of each element of an array', () => {
     expect([...new HeaderList().set('Link', ['<a>', '<b>'])]).toEqual([
       ['Link', '<a>'],

@@ -173,6 +173,9 @@ describe('a response of one’s own', () => {
     [{ statuscode: 404 }, 'UpstreamResponse: unknown option "statuscode"'],
     [{ header: {} }, 'UpstreamResponse: unknown option "header", did you mean "headers"?'],
     [{ headers: { 'bad name': 'x' } }, 'must be a valid HTTP token'],
+    [{ body: Promise.resolve('x') }, 'response.body: this cannot be sent: a promise'],
+    [{ body: new Map([['a', 1]]) }, 'response.body: this cannot be sent: an instance of Map'],
+    [{ body: new Blob(['x']) }, 'response.body: this cannot be sent: an instance of Blob'],
     [{ body: Symbol('s') }, 'response.body: this value cannot be sent as JSON'],
   ])('cannot be made of %p', (init, message) => {
     expect(() => new UpstreamResponse(init as object)).toThrow(message);
@@ -435,6 +438,17 @@ describe('pipeThrough', () => {
     const { headers } = await request(app).get('/').expect('LOUD');
     expect(headers).not.toHaveProperty('content-length');
     expect(headers).not.toHaveProperty('content-encoding');
+  });
+
+  it('breaks the answer off when a Transform throws', async () => {
+    const throwing = () =>
+      new Transform({
+        transform(chunk) {
+          JSON.parse(String(chunk));
+        },
+      });
+    const app = await behind({}, 'loud', (response) => response.pipeThrough(throwing()));
+    await expect(request(app).get('/')).rejects.toThrow('aborted');
   });
 
   it('sends it through a TransformStream', async () => {

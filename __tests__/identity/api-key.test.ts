@@ -29,6 +29,7 @@ describe('apiKey', () => {
       'apiKey: lookup must give a name or { subject, claims }',
     ],
     [{ lookup, header: 'a', query: 'b' }, 'apiKey: takes header or query'],
+    [{ lookup, header: null }, 'apiKey: header[0] must be a field name, received null'],
     [{ lookup, header: 'a b' }, 'apiKey: header[0] must be a field name, received "a b"'],
     [{ lookup, query: '' }, 'apiKey: query must be a name, received ""'],
     [{ lookup, forward: 1 }, 'apiKey: forward must be true or false, received 1'],

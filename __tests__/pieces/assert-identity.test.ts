@@ -103,6 +103,10 @@ describe('assertIdentity', () => {
     ],
     [{ signingKey, headers: [] }, 'assertIdentity: headers must be an object of fields and claims'],
     [
+      { signingKey, headers: new Map([['x-user', 'sub']]) },
+      'assertIdentity: headers must be an object of fields and claims, received an instance of Map',
+    ],
+    [
       { signingKey, claims: 'a' },
       'assertIdentity: claims must be names or a function, received "a"',
     ],
@@ -218,6 +222,27 @@ describe('assertIdentity', () => {
     const { upstream, ask } = await asserting({ headers: { 'x-user': 'sub' } }, { identity });
     await ask();
     expect(onlyRequest(upstream).header('x-user')).toBe('%20a%0D%0AX-Evil: 1%00%EF%BF%BD%20');
+  });
+
+  it('says one and the same of who the client is', async () => {
+    const identity = { ...ada, claims: { ...ada.claims, sub: '7f3e-root' } };
+    const { upstream, ask } = await asserting({ headers: { 'x-user': 'sub' } }, { identity });
+    await ask();
+    const sent = onlyRequest(upstream);
+    const [, payload = ''] = sent.header('x-headrace-assertion')?.split('.') ?? [];
+    const { sub } = JSON.parse(Buffer.from(payload, 'base64url').toString());
+    expect([sent.header('x-user'), sub]).toEqual(['ada', 'ada']);
+  });
+
+  it.each<[string, () => unknown]>([
+    ['a promise', async () => ({ role: 'admin' })],
+    ['a promise that rejects', async () => Promise.reject(new Error('of the user'))],
+    ['a Map', () => new Map([['role', 'admin']])],
+    ['nothing', () => undefined],
+  ])('signs nothing where the function for claims gives %s', async (_what, claims) => {
+    const { upstream, ask } = await asserting({ claims: claims as never });
+    expect((await ask()).status).toBe(500);
+    expect(upstream.received()).toBe('');
   });
 
   it('sends one assertion for half of the time for which it holds good', async () => {

@@ -58,6 +58,14 @@ describe('authorize', () => {
     [{ allow: [], deny: [{ methods: [] }] }, 'authorize: deny[0].methods must be text or a list'],
     [{ allow: [{ methods: ['G T'] }] }, 'authorize: allow[0].methods[0] must be a method'],
     [{ allow: [{ claims: [] }] }, 'authorize: allow[0].claims must be an object of claims'],
+    [
+      { allow: [{ claims: new Map([['role', 'admin']]) }] },
+      'authorize: allow[0].claims must be an object of claims, received an instance of Map',
+    ],
+    [
+      { allow: [{ claims: Promise.resolve({}) }] },
+      'authorize: allow[0].claims must be an object of claims, received a promise',
+    ],
     [{ allow: [{ claims: { a: {} } }] }, 'authorize: allow[0].claims.a must be a value, a list'],
     [{ allow: [{ claims: { a: [] } }] }, 'authorize: allow[0].claims.a must be a value, a list'],
     [{ allow: [{ host: 'a:80' }] }, 'authorize: allow[0].host must be a host without a port'],

@@ -75,6 +75,10 @@ describe('forwardAuth', () => {
       'forwardAuth: responseHeaders cannot have "connection"',
     ],
     [
+      { url, requestHeaders: null },
+      'forwardAuth: requestHeaders must be an array of field names, received null',
+    ],
+    [
       { url, requestHeaders: 'cookie' },
       'forwardAuth: requestHeaders must be an array of field names',
     ],

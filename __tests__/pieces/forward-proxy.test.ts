@@ -204,6 +204,14 @@ describe('an absolute-form request', () => {
   });
 });
 
+it('is 502 at once where the lookup of a name is a promise that rejects', async () => {
+  const { errors, record } = recordErrors();
+  const lookup = async (): Promise<never> => Promise.reject(new Error('of the user'));
+  const { port } = await gateway('express 5', open({ lookup: lookup as never }), record);
+  expect((await rawRequest(port, get('http://lost.example/'))).status).toBe(502);
+  expect(errors.map(({ code }) => code)).toEqual(['ERR_PROXY_CONNECT']);
+});
+
 describe('a request for a path of this server', () => {
   it.each(frameworks)('is left to what stands behind, under %s', async (framework) => {
     const upstream = await rawUpstream();

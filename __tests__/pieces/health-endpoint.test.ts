@@ -176,6 +176,11 @@ describe('healthEndpoint options', () => {
       { pools: [] },
       'healthEndpoint: pools must be an object of pools by name, received an array of 0',
     ],
+    [
+      { pools: new Map() },
+      'healthEndpoint: pools must be an object of pools by name, received an instance of Map',
+    ],
+    [{ atLeast: Number.NaN }, 'healthEndpoint: atLeast must be a whole number of at least 0'],
     [{ pools: { api: 'x' } }, 'healthEndpoint: pools.api must be an UpstreamPool, received "x"'],
     [{ draining: true }, 'healthEndpoint: draining must be a function, received true'],
     [{ atLeast: { api: 1 } }, 'healthEndpoint: atLeast: unknown option "api"'],

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
 import compression from 'compression';
 import type { RequestHandler } from 'express';
@@ -466,6 +467,19 @@ describe('a call that was put off', () => {
     client.socket.resume();
     await client.until((text) => text.startsWith('HTTP/1.1 200 '));
   });
+});
+
+it('sends an upload that was waited for, though the connections have been closed meanwhile', async () => {
+  const { url } = await serve((req, res) => void req.pipe(res));
+  const pass = proxyPass(url);
+  closeAfter(() => pass.close());
+  const { port } = await gateway('express 5', pass, proxyErrors());
+  const head = 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n';
+  const client = await rawClient(port, head);
+  await delay(100);
+  await pass.close();
+  client.socket.write('hello');
+  await client.until((text) => text.startsWith('HTTP/1.1 200 ') && text.endsWith('hello'));
 });
 
 describe('proxyPass, given a pool', () => {

@@ -184,7 +184,7 @@ describe('rules that are none', () => {
     ],
     [
       new Map([['^/api', '']]),
-      "rewriteUrl: rules must be { '^/api': '' }, [[/^\\/api/, '']] or a function, received an object []",
+      "rewriteUrl: rules must be { '^/api': '' }, [[/^\\/api/, '']] or a function, received an instance of Map",
     ],
     [
       '^/api',

@@ -144,6 +144,24 @@ describe('the apps of one server', () => {
     expect(await client.closed()).toBe('mine');
   });
 
+  it.each([[false], [undefined], [null], [0]])('do so where a function says %p', async (answer) => {
+    const { server, port } = await serve(named('plain'));
+    attach(server, named('first'), { upgrades: () => answer as boolean });
+    server.on('upgrade', (_req, socket) => socket.end('mine'));
+    const client = await rawClient(port, upgrade('/'));
+    expect(await client.closed()).toBe('mine');
+  });
+
+  it.each<[string, () => unknown]>([
+    ['a promise', async () => false],
+    ['a promise that rejects', async () => Promise.reject(new Error('of the user'))],
+    ['text', () => 'no'],
+  ])('take no upgrade for which a function gives %s', async (_what, upgrades) => {
+    const { port } = await attached(named('plain'), { upgrades: upgrades as () => boolean });
+    const client = await rawClient(port, upgrade('/x'));
+    expect(await client.closed()).toMatch(/^HTTP\/1\.1 500 /);
+  });
+
   it('that trip over an upgrade do not take the process with them', async () => {
     const { port } = await attached(named('plain'), {
       upgrades: (req) => new URL(req.url as string).pathname === '/',

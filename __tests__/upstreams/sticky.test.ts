@@ -206,6 +206,7 @@ describe('options of sticky sessions', () => {
     ['secret', 'too short', 'must be a string of at least 16 characters'],
     ['name', 'a b', 'cannot stand in a cookie, received "a b"'],
     ['name', '', 'cannot stand in a cookie, received ""'],
+    ['path', 'x', 'cannot stand in a cookie, received "x"'],
     ['path', '/;', 'cannot stand in a cookie, received "/;"'],
     ['domain', 'a\r\nb', 'cannot stand in a cookie, received "a\\r\\nb"'],
     ['ttlMs', 999, 'must be a whole number of at least 1000, received 999'],

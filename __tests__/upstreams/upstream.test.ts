@@ -1,10 +1,31 @@
 import { inspect } from 'node:util';
-import { describe, expect, it } from '@jest/globals';
+import { describe, expect, it, jest } from '@jest/globals';
 import fc from 'fast-check';
 import { type Bar, Upstream, type UpstreamInit } from 'headrace';
 import { anExchange } from '../helpers/exchanges.js';
 
 describe('Upstream', () => {
+  it('tells all who watch it, though one of them throws', () => {
+    const upstream = new Upstream('http://a');
+    const changes: number[] = [];
+    const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    const watcher = {
+      loadChanged: () => {
+        throw new Error('of the user');
+      },
+    };
+    upstream.watch(watcher);
+    upstream.watch({ loadChanged: (change) => changes.push(change) });
+    upstream.inFlight += 1;
+    upstream.inFlight -= 1;
+    expect(changes).toEqual([1, -1]);
+    expect(warn.mock.calls.map(([message]) => message)).toEqual([
+      'loadChanged() of a watcher threw',
+      'loadChanged() of a watcher threw',
+    ]);
+    warn.mockRestore();
+  });
+
   it.each([
     ['http://localhost:3000', 'http://localhost:3000', 'http:', 'localhost', '', ''],
     ['HTTP://LocalHost:80/', 'http://localhost', 'http:', 'localhost', '', ''],

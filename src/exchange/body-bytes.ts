@@ -1,8 +1,13 @@
-import { pipeline, Readable } from 'node:stream';
-import { ByteLengthQueuingStrategy, type ReadableStream } from 'node:stream/web';
+import { type Duplex, pipeline, Readable } from 'node:stream';
+import {
+  ByteLengthQueuingStrategy,
+  type ReadableStream,
+  type TransformStream,
+} from 'node:stream/web';
 import { isAnyArrayBuffer } from 'node:util/types';
 import { ignore } from '../ignore.js';
 import { emptyList } from '../lists.js';
+import { inspect, isPlain } from '../options.js';
 import { asUtf8, charsetOf, isJson } from './charset.js';
 import { decoders } from './content-coding.js';
 import type { HeaderList } from './header-list.js';
@@ -11,6 +16,12 @@ import type { HeaderList } from './header-list.js';
 export type BodyInit = string | ArrayBufferView | ArrayBuffer | BodyStream | object;
 
 type BodyStream = Readable | ReadableStream | AsyncIterable<string | Uint8Array>;
+
+/** A transform of the web, by Node's types or by those of the DOM. */
+export interface WebTransform {
+  readonly readable: object;
+  readonly writable: object;
+}
 
 /** Whether a new body is a stream: of Node, of the web, or what an asynchronous generator gives. */
 export function isStream(body: unknown): body is BodyStream {
@@ -26,9 +37,30 @@ export function toReadable(body: BodyStream): Readable {
 }
 
 /** A body as a stream of the web. What waits in it is counted in bytes, where Node would count chunks. */
-export function toWeb(body: Readable): ReadableStream {
+function toWeb(body: Readable): ReadableStream {
   const highWaterMark = body.readableHighWaterMark;
   return Readable.toWeb(body, { strategy: new ByteLengthQueuingStrategy({ highWaterMark }) });
+}
+
+/** What comes out of a transform of Node or of the web. What goes wrong shows up there. */
+export function pipedThrough(source: Readable, transform: Duplex | WebTransform): BodyStream {
+  if (!('pipe' in transform)) return toWeb(source).pipeThrough(transform as TransformStream);
+  return pipeline(source, destroyedByThrows(transform as Duplex), ignore) as Duplex;
+}
+
+/** Before Node 24, what a transform throws would end the process. */
+function destroyedByThrows(transform: Duplex): Duplex {
+  const { _write } = transform;
+  // Streams of other libraries need have none.
+  if (_write === undefined) return transform;
+  transform._write = function (this: Duplex, chunk, encoding, done): void {
+    try {
+      _write.call(this, chunk, encoding, done);
+    } catch (error) {
+      this.destroy(error as Error);
+    }
+  };
+  return transform;
 }
 
 function isNodeStream(stream: object): stream is NodeJS.ReadableStream {
@@ -42,6 +74,9 @@ export function encodeBody(body: Exclude<BodyInit, Readable>, headers: HeaderLis
   if (ArrayBuffer.isView(body)) return Buffer.from(body.buffer, body.byteOffset, body.byteLength);
   const type = headers.get('content-type');
   if (typeof body !== 'string') {
+    if (!isValue(body)) {
+      throw new TypeError(`response.body: this cannot be sent: ${inspect(body)}`);
+    }
     if (!isJson(type)) headers.set('Content-Type', 'application/json; charset=utf-8');
     const text = JSON.stringify(body) as string | undefined;
     if (text === undefined) {
@@ -51,6 +86,12 @@ export function encodeBody(body: Exclude<BodyInit, Readable>, headers: HeaderLis
   }
   if (charsetOf(type) !== undefined) headers.set('Content-Type', asUtf8(type as string));
   return Buffer.from(body);
+}
+
+/** Whether something has a form in JSON: a promise that nobody has awaited, or a Map, would be `{}`. */
+function isValue(body: unknown): boolean {
+  if (typeof body !== 'object' || body === null) return true;
+  return Array.isArray(body) || isPlain(body) || 'toJSON' in body;
 }
 
 /** A stream with the content codings undone that a `Content-Encoding` names. */

@@ -1,4 +1,5 @@
 import { validateHeaderName, validateHeaderValue } from 'node:http';
+import { inspect } from '../options.js';
 import { setByMethod } from './set-by-method.js';
 
 /**
@@ -61,14 +62,14 @@ export class HeaderList implements Iterable<[name: string, value: string]> {
   set(name: string, value: string | number | readonly string[]): this {
     const lower = name.toLowerCase();
     const at = this.#find(lower, 0);
-    if (typeof value === 'object') {
+    if (Array.isArray(value)) {
       // All are checked before the first is written, so that a bad one leaves the field as it was.
       const lines = value.flatMap((line) => [name, checked(name, line)]);
       this.#remove(lower, 0);
       this.#lines.splice(at === -1 ? this.#lines.length : at, 0, ...lines);
       return this;
     }
-    const line = checked(name, value);
+    const line = checked(name, value as string | number);
     if (at === -1) {
       this.#lines.push(name, line);
     } else {
@@ -141,7 +142,15 @@ export type HeadersInit =
   | Iterable<readonly [name: string, value: string | readonly string[]]>
   | Readonly<Record<string, string | number | readonly string[] | undefined>>;
 
+/** Types that read as what was meant. */
+const TEXT = ['string', 'number', 'boolean', 'bigint'];
+
 function checked(name: string, value: string | number): string {
+  if (!TEXT.includes(typeof value)) {
+    throw new TypeError(
+      `headers: "${name}" must have text for a value, received ${inspect(value)}`,
+    );
+  }
   const line = String(value);
   validateHeaderName(name);
   validateHeaderValue(name, line);

@@ -1,6 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { type Duplex, pipeline, Readable } from 'node:stream';
-import type { TransformStream } from 'node:stream/web';
+import { type Duplex, Readable } from 'node:stream';
 import { ignore } from '../ignore.js';
 import { emptyList } from '../lists.js';
 import { inspect, known } from '../options.js';
@@ -13,9 +12,10 @@ import {
   decodedStream,
   encodeBody,
   isStream,
+  pipedThrough,
   tooLong,
   toReadable,
-  toWeb,
+  type WebTransform,
 } from './body-bytes.js';
 import { decodeText } from './charset.js';
 import { decode } from './content-coding.js';
@@ -164,12 +164,8 @@ export class UpstreamResponse {
   }
 
   /** Sends the decoded body through a transform, chunk by chunk, without holding it. */
-  pipeThrough(transform: Duplex | TransformStream): void {
-    const source = this.#take();
-    this.body =
-      'pipe' in transform
-        ? (pipeline(source, transform, ignore) as Duplex)
-        : toWeb(source).pipeThrough(transform);
+  pipeThrough(transform: Duplex | WebTransform): void {
+    this.body = pipedThrough(this.#take(), transform);
   }
 
   /** Releases the response without sending it: drops the rest of its body, frees its connection. */

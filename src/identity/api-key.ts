@@ -3,7 +3,7 @@ import type { Exchange } from '../exchange/exchange.js';
 import { isForProxy } from '../exchange/for-proxy.js';
 import type { Identity } from '../exchange/identity.js';
 import { queryValue, withoutQuery } from '../exchange/query.js';
-import { fieldNames, flag, inspect, known } from '../options.js';
+import { fieldNames, flag, inspect, isPlain, known } from '../options.js';
 import { isPromise } from '../promises.js';
 import { checkRealm, fieldOf } from './credentials.js';
 import { frozen } from './known-good.js';
@@ -67,7 +67,7 @@ export function apiKey(options: ApiKeyOptions): Verifier {
   if (query !== undefined && (typeof query !== 'string' || query === '')) {
     throw new TypeError(`apiKey: query must be a name, received ${inspect(query)}`);
   }
-  const [field = ''] = fieldNames('apiKey: header', [header ?? 'x-api-key']);
+  const [field = ''] = fieldNames('apiKey: header', [header === undefined ? 'x-api-key' : header]);
   flag('apiKey: forward', forward);
   checkRealm('apiKey: realm', realm);
   const find = typeof lookup === 'function' ? lookup : listLookup(lookup);
@@ -183,7 +183,7 @@ function identityOf(path: string, owner: ApiKeyOwner): Identity {
  * takes tells nothing of what is in the list.
  */
 function listLookup(list: unknown): ApiKeyLookup {
-  if (typeof list !== 'object' || list === null || Array.isArray(list)) {
+  if (!isPlain(list)) {
     throw new TypeError(
       `apiKey: lookup must be an object or a function, received ${inspect(list)}`,
     );

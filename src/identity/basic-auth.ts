@@ -1,4 +1,4 @@
-import { callable, flag, inspect, known, wholeNumber } from '../options.js';
+import { callable, flag, inspect, isPlain, known, wholeNumber } from '../options.js';
 import { BasicVerifier } from './basic-verifier.js';
 import { checkRealm } from './credentials.js';
 import { PasswordFile, parseHtpasswd, type Users } from './password-file.js';
@@ -112,7 +112,7 @@ function usersIn(
 }
 
 function usersOf(users: unknown): Users {
-  if (typeof users !== 'object' || users === null || Array.isArray(users)) {
+  if (!isPlain(users)) {
     throw new TypeError(`basicAuth: users must be an object of names, received ${inspect(users)}`);
   }
   const checks = Object.entries(users).map(([name, stored]) => {

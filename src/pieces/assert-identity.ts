@@ -3,7 +3,7 @@ import { type Exchange, exchangeOf, type Handler } from '../exchange/exchange.js
 import type { HeaderOverlay } from '../exchange/header-overlay.js';
 import type { Identity } from '../exchange/identity.js';
 import { fieldText, ownFieldNames } from '../exchange/own-fields.js';
-import { type Callback, callable, inspect, known, milliseconds } from '../options.js';
+import { type Callback, callable, inspect, isPlain, known, milliseconds } from '../options.js';
 import { Assertions } from '../transport/assertions.js';
 import { fail } from '../transport/deliver.js';
 import type { SigningKey } from '../transport/signer.js';
@@ -101,7 +101,11 @@ export function assertIdentity(options: AssertIdentityOptions): AssertIdentity {
   const tell = ({ identity, headers: fields, req }: Exchange): void => {
     for (const [name, claim] of plain)
       put(fields, name, identity && fieldText(claimOf(identity, claim)));
-    put(fields, field, identity && assertions.about(identity.subject, claimsOf(identity, req)));
+    put(
+      fields,
+      field,
+      identity && assertions.about(identity.subject, told(claimsOf(identity, req))),
+    );
   };
   const handler: Handler = function assertIdentityMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
@@ -119,15 +123,24 @@ export function assertIdentity(options: AssertIdentityOptions): AssertIdentity {
   });
 }
 
+/** A promise has no claims, and would be signed as if there were none. */
+function told(claims: unknown): Readonly<Record<string, unknown>> {
+  if (isPlain(claims)) return claims as Record<string, unknown>;
+  throw new TypeError(
+    `assertIdentity: claims() must return an object, received ${inspect(claims)}`,
+  );
+}
+
 /** Without a value, the field is taken out, whoever has set it. */
 function put(fields: HeaderOverlay, name: string, value: string | undefined): void {
   if (value === undefined) fields.delete(name);
   else fields.set(name, value);
 }
 
+/** The subject is who the assertion is about, whatever claims there are: the two must not differ. */
 function claimOf({ claims, subject }: Identity, claim: string): unknown {
-  if (Object.hasOwn(claims, claim)) return claims[claim];
-  return claim === 'sub' ? subject : undefined;
+  if (claim === 'sub' && subject !== undefined) return subject;
+  return Object.hasOwn(claims, claim) ? claims[claim] : undefined;
 }
 
 /** Claims that say something of the assertion itself, and not of the client. */
@@ -153,7 +166,7 @@ function chosen(names: readonly string[]): ClaimsFunction {
 }
 
 function plainFields(headers: Readonly<Record<string, string>>, taken: string): [string, string][] {
-  if (typeof headers !== 'object' || headers === null || Array.isArray(headers)) {
+  if (!isPlain(headers)) {
     throw new TypeError(
       `assertIdentity: headers must be an object of fields and claims, received ${inspect(headers)}`,
     );

@@ -135,7 +135,10 @@ function settingsOf(options: ForwardAuthOptions) {
   if (copied.includes('set-cookie')) {
     throw new TypeError('forwardAuth: copyHeaders has "set-cookie", which is for responseHeaders');
   }
-  const only = requestHeaders && fieldNames('forwardAuth: requestHeaders', requestHeaders);
+  const only =
+    requestHeaders === undefined
+      ? undefined
+      : fieldNames('forwardAuth: requestHeaders', requestHeaders);
   milliseconds('forwardAuth: timeoutMs', timeoutMs);
   oneOf('forwardAuth: onError', onError, ['deny', 'allow']);
   const at = 'forwardAuth: transport';

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { mountPath } from '../exchange/client.js';
 import { exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
-import { callable, inspect, known, saidYes, wholeNumber } from '../options.js';
+import { callable, inspect, isPlain, known, saidYes, wholeNumber } from '../options.js';
 import { fail } from '../transport/deliver.js';
 import type { UpstreamPool } from '../upstreams/pool.js';
 
@@ -108,12 +108,13 @@ function wants(
   pools: Readonly<Record<string, UpstreamPool>>,
   atLeast: NonNullable<HealthEndpointOptions['atLeast']>,
 ): Wanted[] {
-  if (typeof pools !== 'object' || pools === null || Array.isArray(pools)) {
+  if (!isPlain(pools)) {
     throw new TypeError(
       `healthEndpoint: pools must be an object of pools by name, received ${inspect(pools)}`,
     );
   }
   const names = Object.keys(pools);
+  if (typeof atLeast === 'number') wholeNumber('healthEndpoint: atLeast', atLeast);
   const counts =
     typeof atLeast === 'object' ? known('healthEndpoint: atLeast', atLeast, names) : {};
   return names.map((name) => {

@@ -12,7 +12,7 @@ import {
 import { type MetricsRegistry, register } from '../exchange/metrics-registry.js';
 import type { MetricLabel } from '../exchange/request-groups.js';
 import { RequestMetrics } from '../exchange/request-metrics.js';
-import { callable, inspect, known } from '../options.js';
+import { callable, inspect, isPlain, known } from '../options.js';
 import { fail } from '../transport/deliver.js';
 import { type BreakerGauge, breakerFamilies } from '../upstreams/breaker-metrics.js';
 import { type BudgetGauge, budgetFamilies } from '../upstreams/budget-metrics.js';
@@ -199,7 +199,7 @@ function checkLabels(labels: Readonly<Record<string, MetricLabel>>): void {
 }
 
 function checkObject(path: string, value: unknown, what: string): void {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+  if (!isPlain(value)) {
     throw new TypeError(
       `metrics: ${path} must be an object of ${what}, received ${inspect(value)}`,
     );

@@ -173,7 +173,9 @@ export function reverseProxy(options: Target | ReverseProxyOptions, more?: unkno
   // Last, when all else is known to be right: it may have begun to look for upstreams.
   const list = decides ? undefined : upstreams === undefined ? only(target) : upstreams;
   // Active health has to ask over such connections as requests take.
-  if (list !== undefined && !isPool(list)) choice.transport ??= connectionOptionsOf(passOptions);
+  if (list !== undefined && !isPool(list))
+    choice.transport =
+      choice.transport === undefined ? connectionOptionsOf(passOptions) : choice.transport;
   const balancer =
     list === undefined ? refuseChoice(choice) : loadBalancer({ upstreams: list, ...choice });
   const choosing = balancer === undefined ? [] : [balancer];

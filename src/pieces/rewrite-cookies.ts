@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { exchangeOf, type Handler } from '../exchange/exchange.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
-import { inspect, known, oneOf } from '../options.js';
+import { inspect, isPlain, known, oneOf } from '../options.js';
 
 /**
  * What an attribute becomes: one value for all, a value by what it was (`'*'` for the rest), or what a
@@ -112,7 +112,7 @@ function mapper(
     shaped(at, mapping, shape);
     return () => mapping;
   }
-  if (typeof mapping !== 'object' || mapping === null || Array.isArray(mapping)) {
+  if (!isPlain(mapping)) {
     throw new TypeError(
       `${at} must be a string, false, an object or a function, received ${inspect(mapping)}`,
     );

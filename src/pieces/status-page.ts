@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { exchangeOf, type Handler, type Next } from '../exchange/exchange.js';
-import { type Callback, inspect, known, saidYes } from '../options.js';
+import { type Callback, inspect, isPlain, known, saidYes } from '../options.js';
 import { Desk, refuse } from '../status/desk.js';
 import { fail } from '../transport/deliver.js';
 import type { UpstreamPool } from '../upstreams/pool.js';
@@ -72,7 +72,7 @@ export function statusPage(options: StatusPageOptions): StatusPage {
 }
 
 function checkPools(pools: Readonly<Record<string, UpstreamPool>>): void {
-  if (typeof pools !== 'object' || pools === null || Array.isArray(pools)) {
+  if (!isPlain(pools)) {
     const wanted = `an object of pools by name, received ${inspect(pools)}`;
     throw new TypeError(`statusPage: pools must be ${wanted}`);
   }

@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream';
 import { exchangeOf } from '../exchange/exchange.js';
 import { offeredProtocols } from '../exchange/upgrade-protocols.js';
 import { ignore } from '../ignore.js';
+import { saidYes } from '../options.js';
 import { routeAsRoot } from './authority-form.js';
 import { type AnyServer, Drain } from './drain.js';
 import { continueOnRead, isPlainExpectation, refuseExpectation } from './expectation.js';
@@ -92,7 +93,9 @@ export class ServerEvents {
   readonly #onUpgrade = (req: IncomingMessage, stream: Duplex, head: Buffer): void => {
     let taker: AttachedApp | undefined;
     try {
-      taker = this.#apps.find(({ upgrades }) => upgrades?.(req) ?? true);
+      taker = this.#apps.find(({ upgrades }) => {
+        return upgrades === undefined || saidYes('attach: upgrades()', upgrades(req));
+      });
     } catch {
       // A function that trips over what some client sends must not take the process with it.
       takeOver(req.socket, head, () => refuse(req.socket, 500));

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { callable, inspect, known } from '../options.js';
+import { callable, inspect, isPlain, known } from '../options.js';
 import type { AccessFacts, AccessRequest } from './access-request.js';
 import { addressRanges, isIn, mayBeIn } from './address-ranges.js';
 import { PathPattern } from './path-pattern.js';
@@ -140,7 +140,7 @@ function claimsTest(
   given: Readonly<Record<string, ClaimCondition>>,
   denies: boolean,
 ): Test {
-  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+  if (!isPlain(given)) {
     throw new TypeError(`${path} must be an object of claims, received ${inspect(given)}`);
   }
   const wanted = Object.entries(given).map(

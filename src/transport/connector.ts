@@ -1,7 +1,10 @@
 import type { LookupAddress } from 'node:dns';
 import { isIP, type Socket } from 'node:net';
+import type { ConnectionOptions as TlsOptions } from 'node:tls';
+import { isNativeError } from 'node:util/types';
 import { buildConnector, errors } from 'undici';
 import type { ConnectionSettings } from '../connection-settings.js';
+import { inspect } from '../options.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import { lookupIn, strayed } from './pinned-lookup.js';
 
@@ -17,6 +20,7 @@ export function connector(
   // The types do not say that it returns its socket.
   const connect = buildConnector({
     ...settings.tls,
+    ...verifying(settings.tls?.checkServerIdentity),
     timeout: 0,
     allowH2: offersHttp2,
     ...(settings.addresses && { lookup: lookupIn(settings.addresses) }),
@@ -38,6 +42,26 @@ export function connector(
       settings.addresses === undefined ? told : unlessStrayed(settings.addresses, told),
     );
   });
+}
+
+/** A check of the user's own. What it throws, or gives by mistake, is an objection: Node would end the process, or not know it. */
+function verifying(
+  check: TlsOptions['checkServerIdentity'],
+): Pick<TlsOptions, 'checkServerIdentity'> {
+  if (check === undefined) return {};
+  return {
+    checkServerIdentity: (...args) => {
+      try {
+        const objection: unknown = check(...args);
+        if (objection === undefined || isNativeError(objection)) return objection;
+        throw new TypeError(
+          `tls.checkServerIdentity() must return an error or undefined, received ${inspect(objection)}`,
+        );
+      } catch (error) {
+        return isNativeError(error) ? error : new Error(inspect(error));
+      }
+    },
+  };
 }
 
 /** Gives up what is not connected in time. undici can do so itself, but may be a second late. */

@@ -9,6 +9,7 @@ import {
   ForbiddenTargetError,
   LoopError,
 } from '../exchange/errors.js';
+import { isPromise } from '../promises.js';
 import { originOf, type RequestedTarget } from './requested-target.js';
 import type { TargetRules } from './target-rules.js';
 
@@ -68,12 +69,13 @@ function resolve(host: string, lookup: TargetLookup, timeoutMs: number): Promise
       reject(new ConnectError({ cause }));
     };
     try {
-      lookup(host, { all: true }, (error, addresses) => {
+      const asked: unknown = lookup(host, { all: true }, (error, addresses) => {
         if (error) return fail(error);
         if (!areAddresses(addresses)) return fail(new Error(`No addresses for ${host}`));
         clearTimeout(timer);
         settle(addresses.map(({ address }) => ({ address, family: isIP(address) })));
       });
+      if (isPromise(asked)) asked.then(undefined, fail);
     } catch (error) {
       fail(error);
     }

@@ -77,13 +77,15 @@ function begin(call: Call): void {
       );
     }
     const request = new OutgoingRequest(exchange, upstream, settings);
-    const connections = connectionsTo(upstream, upstream.settings ?? settings.connection);
-    const one = new Try(call, request, connections);
+    const connection = upstream.settings ?? settings.connection;
+    const connections = connectionsTo(upstream, connection);
     const isStream = request.body instanceof RequestBody;
     if (isStream && isToCome(exchange.req) && !connections.sendsHeadsAlone) {
-      const go = (): void => new WireResponse(one).dispatch();
+      // By then, those that are there now may have been closed.
+      const go = (): void =>
+        new WireResponse(new Try(call, request, connectionsTo(upstream, connection))).dispatch();
       new UploadStart(exchange, settings.bodyTimeoutMs, go, call.reject);
-    } else new WireResponse(one).dispatch();
+    } else new WireResponse(new Try(call, request, connections)).dispatch();
   } catch (error) {
     // Before whoever waits hears of it, the parser may have come to the next request.
     distrustBehind(error, exchange.req);

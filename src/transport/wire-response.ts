@@ -211,12 +211,12 @@ export class WireResponse
     const head = responseHead(raw, exchange.headers, settings.maxHeaderFields);
     const unfit = typeof head === 'string' ? head : objectionTo(status, head, request.connection);
     if (typeof head === 'string' || unfit !== undefined) throw this.#unfit(String(unfit));
-    this.#head = head;
     this.isDelimited = head.isDelimited || this.#try.connections.sendsHeadsAlone;
     this.attempt.headAt = performance.now();
     this.attempt.status = status;
     this.upstream.noteAnswer(status, this.attempt.headAt - this.attempt.startedAt);
     this.arrive(status, statusText, new HeaderList(head.lines));
+    this.#head = head;
   }
 
   #unfit(reason: string): BadResponseError {

@@ -6,7 +6,7 @@ import type { FailureHandler, Substitute } from '../exchange/fallback.js';
 import { HeaderList } from '../exchange/header-list.js';
 import { isUpstream } from '../exchange/is-upstream.js';
 import { type ResponseInit, UpstreamResponse } from '../exchange/upstream-response.js';
-import { type Callback, inspect } from '../options.js';
+import { type Callback, inspect, isPlain } from '../options.js';
 import { Targets } from './targets.js';
 
 /**
@@ -52,7 +52,7 @@ export function fallbackOption(
 }
 
 function always(path: string, given: ResponseInit): FallbackHandler {
-  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+  if (!isPlain(given)) {
     throw new TypeError(`${path} must be a function or a response, received ${inspect(given)}`);
   }
   if (isStream(given.body)) {

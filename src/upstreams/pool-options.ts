@@ -7,6 +7,7 @@ import {
 import type { Exchange } from '../exchange/exchange.js';
 import { isUpstream } from '../exchange/is-upstream.js';
 import { inspect, known, oneOf } from '../options.js';
+import { callListener } from '../warnings.js';
 import type { ActiveHealthOptions } from './active-health.js';
 import type { CircuitChange } from './circuit.js';
 import type { PassiveHealthOptions } from './passive-health.js';
@@ -114,7 +115,11 @@ class CheckedStrategy implements Strategy {
     );
   }
 
+  /** What it throws must not have the request hang whose answer it is told of. */
   observe(upstream: Upstream, latencyMs: number): void {
-    this.#strategy.observe?.(upstream, latencyMs);
+    const strategy = this.#strategy;
+    if (strategy.observe === undefined) return;
+    const observe = (): unknown => strategy.observe?.(upstream, latencyMs);
+    callListener(`${this.#factory}: strategy.observe() threw`, observe);
   }
 }

@@ -43,6 +43,8 @@ interface Listing {
 }
 
 const COOKIE_NAME = /^[\w!#$%&'*+.^`|~-]+$/;
+/** Browsers take another path for none. */
+const PATH = /^\/[\x21-\x3a\x3c-\x7e]*$/;
 const ATTRIBUTE = /^[\x21-\x3a\x3c-\x7e]+$/;
 const ID_LENGTH = 22;
 
@@ -84,7 +86,7 @@ export class Sticky {
       throw new TypeError(`${factory}.secret must be a string of at least 16 characters`);
     }
     matches(`${factory}.name`, name, COOKIE_NAME);
-    matches(`${factory}.path`, path, ATTRIBUTE);
+    matches(`${factory}.path`, path, PATH);
     if (domain !== undefined) matches(`${factory}.domain`, domain, ATTRIBUTE);
     if (ttlMs !== undefined) wholeNumber(`${factory}.ttlMs`, ttlMs, 1_000);
     if (secure !== undefined) flag(`${factory}.secure`, secure);

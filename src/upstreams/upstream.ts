@@ -7,6 +7,7 @@ import {
 } from '../connection-settings.js';
 import { inspect, known, wholeNumber } from '../options.js';
 import type { Circuit, CircuitChange, CircuitStatus } from './circuit.js';
+import { type LoadWatcher, tellLoad } from './load-watcher.js';
 import { LatencyHistogram } from './stats.js';
 import { basicAuthorization, parseTarget } from './target.js';
 
@@ -62,12 +63,6 @@ export type Bar =
   | 'held'
   /** Its circuit breaker is open. */
   | 'open';
-
-/** Who has to know at once how busy an upstream is: a strategy that goes by load. */
-export interface LoadWatcher {
-  /** `inFlight` has changed by so many. */
-  loadChanged(change: number): void;
-}
 
 /** Who wants to know how an upstream fares: its pool. */
 export interface UpstreamObserver {
@@ -220,7 +215,7 @@ export class Upstream {
   set inFlight(count: number) {
     const change = count - this.#inFlight;
     this.#inFlight = count;
-    for (let i = 0; i < this.#watchers.length; i++) this.#watchers[i]?.loadChanged(change);
+    for (let i = 0; i < this.#watchers.length; i++) tellLoad(this.#watchers[i], change);
   }
 
   /** Tells `watcher` of every change of `inFlight` until {@link unwatch}. */

@@ -1,8 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
+import type { LoadWatcher } from '../../../src/upstreams/load-watcher.js';
 import { consistentHash } from '../../../src/upstreams/strategies/consistent-hash.js';
 import { leastConnections } from '../../../src/upstreams/strategies/least-connections.js';
 import { TotalLoad } from '../../../src/upstreams/strategies/total-load.js';
-import { type LoadWatcher, Upstream } from '../../../src/upstreams/upstream.js';
+import { Upstream } from '../../../src/upstreams/upstream.js';
 import { picks, upstreamsOf } from '../../helpers/upstreams.js';
 
 /** An upstream that says who watches it. */

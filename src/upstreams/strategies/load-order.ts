@@ -1,4 +1,5 @@
-import type { LoadWatcher, Upstream } from '../upstream.js';
+import type { LoadWatcher } from '../load-watcher.js';
+import type { Upstream } from '../upstream.js';
 import { Heap, type HeapItem } from './heap.js';
 import type { Prepared } from './roster.js';
 

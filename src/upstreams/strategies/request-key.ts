@@ -21,7 +21,7 @@ const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** @throws TypeError that names `path` when `key` is none of the four. */
 export function keyReader(path: string, key: RequestKey): KeyReader {
   if (key === 'address') return addressOf;
-  if (typeof key === 'function') return (req) => nonEmpty(key(req)) ?? addressOf(req);
+  if (typeof key === 'function') return (req) => nonEmpty(said(path, key(req))) ?? addressOf(req);
   if (typeof key !== 'object' || key === null || 'header' in key === 'cookie' in key) {
     const wanted = '"address", { header }, { cookie } or a function';
     throw new TypeError(`${path} must be ${wanted}, received ${inspect(key)}`);
@@ -34,6 +34,12 @@ export function keyReader(path: string, key: RequestKey): KeyReader {
   const { cookie } = known(path, key, ['cookie']);
   const name = fieldName(`${path}.cookie`, cookie);
   return (req) => cookieOf(req.headers.cookie, name) ?? addressOf(req);
+}
+
+/** A number, or a promise, would have all requests go to one upstream. */
+function said(path: string, key: unknown): string | undefined {
+  if (key === undefined || typeof key === 'string') return key;
+  throw new TypeError(`${path}() must return a string or undefined, received ${inspect(key)}`);
 }
 
 /** The address of the client. */

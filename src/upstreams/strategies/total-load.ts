@@ -1,4 +1,5 @@
-import type { LoadWatcher, Upstream } from '../upstream.js';
+import type { LoadWatcher } from '../load-watcher.js';
+import type { Upstream } from '../upstream.js';
 
 /** How many requests are in flight at all candidates together, without counting them each time. */
 export class TotalLoad implements LoadWatcher {
