@@ -18,7 +18,7 @@ describe('Flights', () => {
     second.land();
     await Promise.resolve();
     expect([landing, flights.wait('b', soon())]).toEqual([undefined, undefined]);
-    first.land();
+    first.land('one goes');
     await waiting;
     expect([landing, flights.wait('a', soon())]).toEqual(['one goes', undefined]);
   });
@@ -27,8 +27,8 @@ describe('Flights', () => {
     const flights = new Flights(() => 0);
     const flight = flights.begin('/', 'a');
     const waiting = flights.wait('a', soon());
-    flight.land('all go');
     flight.land();
+    flight.land('one goes');
     expect(await waiting).toBe('all go');
     flights.begin('/', 'a');
     expect(await flights.wait('a', performance.now() + 20)).toBe('all go');

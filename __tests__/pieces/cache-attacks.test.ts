@@ -13,6 +13,7 @@ import {
   proxyErrors,
   proxyPass,
   proxyStatus,
+  Upstream,
   UpstreamPool,
   UpstreamResponse,
 } from 'headrace';
@@ -130,6 +131,23 @@ describe('who is answered', () => {
     await rawRequest(two.port, request('GET /'));
     pool.update([]);
     expect((await rawRequest(two.port, request('GET /'))).status).toBe(503);
+  });
+
+  it('is not told what comes from elsewhere than the pool', async () => {
+    const [stable, beta] = [
+      await rawUpstream(reply('200 OK', [FRESH], 'stable')),
+      await rawUpstream(reply('200 OK', [FRESH], 'beta')),
+    ];
+    const forStaff = new Upstream(beta.url);
+    closeAfter(() => forStaff.close());
+    const choose: Handler = (req, res, next) => {
+      if (req.headers['x-staff'] !== undefined) exchangeOf(req, res).upstream = forStaff;
+      next?.();
+    };
+    const pieces = [cache(), loadBalancer({ upstreams: [stable.url] }), choose, proxyPass()];
+    const { port } = await gateway('express 5', ...pieces);
+    expect((await rawRequest(port, request('GET /', ['X-Staff: 1']))).body).toBe('beta');
+    expect((await rawRequest(port, request('GET /'))).body).toBe('stable');
   });
 
   it('with a session does not get what is kept by a default', async () => {
@@ -310,6 +328,30 @@ describe('what an upstream says later', () => {
   });
 });
 
+describe('what one client does wrong', () => {
+  it.each([
+    ['400 Bad Request', 'Cookie: \u00ff'],
+    ['401 Unauthorized', 'Authorization: Bearer bogus'],
+    ['429 Too Many Requests', 'X-A: b'],
+  ])('takes nothing from the others: %s for %s', async (status, header) => {
+    const { ask, bodies, upstream } = await cached((n, bytes) =>
+      bytes.includes(header.slice(0, 8)) ? reply(status, [], 'no') : (numbered(n, '') as string),
+    );
+    await ask();
+    await ask('GET /page', [header, 'Cache-Control: no-cache']);
+    expect(await bodies(2)).toEqual(['answer 1', 'answer 1']);
+    expect(requestsOf(upstream)).toHaveLength(2);
+  });
+
+  it('does not keep the others from waiting for one of them', async () => {
+    const { ask, bodies, upstream } = await cached();
+    await ask('GET /page', ['Authorization: me']);
+    const all = await Promise.all([1, 2, 3].map(() => bodies(1)));
+    expect(all.flat()).toEqual(['answer 2', 'answer 2', 'answer 2']);
+    expect(requestsOf(upstream)).toHaveLength(2);
+  });
+});
+
 describe('what edits do', () => {
   it.each<[string, (response: UpstreamResponse) => void | Promise<void>]>([
     [
@@ -446,6 +488,50 @@ describe('room', () => {
     slow.socket.destroy();
   });
 
+  it('is given back by copies that are given up, and by such as nobody wants any more', async () => {
+    const head = `HTTP/1.1 200 OK\r\n${FRESH}\r\nTransfer-Encoding: chunked\r\n\r\n`;
+    const chunk = `1770\r\n${'x'.repeat(6_000)}\r\n`;
+    const upstream = await rawUpstream((bytes) => {
+      if (bytes.includes('/long')) return head + chunk + chunk;
+      return bytes.includes('/left')
+        ? `${head}${chunk}0\r\n\r\n`
+        : reply('200 OK', [FRESH], 'quick');
+    });
+    const kept = cache({ maxBytes: 10_000, maxBodyBytes: 10_000 });
+    const edit = modifyResponse(async (response, req) => {
+      if (req.url !== '/left') return;
+      await delay(50);
+      await response.text();
+    });
+    const { port } = await gateway('express 5', kept, edit, proxyPass(upstream.url));
+    // Still under way, and a copy no longer.
+    const long = await rawClient(port, request('GET /long'));
+    await long.until((text) => text.length > 12_000);
+    for (let i = 0; i < 3; i++) {
+      const client = await rawClient(port, request('GET /left'));
+      await delay(20);
+      client.socket.destroy();
+      await delay(80);
+    }
+    await rawRequest(port, request('GET /quick'));
+    expect(kept.stats().entries).toBe(1);
+    long.socket.destroy();
+  });
+
+  it('is made by what has been there for longer, at the same URL as well', async () => {
+    const { ask, kept } = await cached(
+      () => reply('200 OK', [FRESH, 'Vary: X-Lang'], 'x'.repeat(4_000)),
+      { maxBytes: 10_000 },
+    );
+    const entries: number[] = [];
+    for (const language of ['de', 'en', 'fr']) {
+      await ask('GET /page', [`X-Lang: ${language}`]);
+      entries.push(kept.stats().entries);
+    }
+    expect(entries).toEqual([1, 2, 2]);
+    expect((await ask('GET /page', ['X-Lang: fr'])).header('cache-status')).toMatch(/hit/);
+  });
+
   it('is not made for what is larger than all of it', async () => {
     const { ask, kept } = await cached(
       (n) => reply('200 OK', [FRESH], 'x'.repeat(n === 4 ? 9_900 : 10)),
@@ -534,6 +620,84 @@ describe('those who wait', () => {
     waiting[0]?.();
     const bodies = (await Promise.all(all)).map(({ body }) => body);
     expect(bodies.sort()).toEqual(['other', 'other', 'own']);
+  });
+
+  it('are not sent to an upstream that is gone', async () => {
+    const waiting: (() => void)[] = [];
+    const upstream = await rawUpstream((_bytes, socket) => {
+      waiting.push(() => void socket.write(reply('200 OK', [], 'own')));
+      return undefined;
+    });
+    const pool = new UpstreamPool([upstream.url]);
+    const pieces = [loadBalancer({ upstreams: pool }), cache(), proxyPass(), proxyErrors()];
+    const { port } = await gateway('express 5', ...pieces);
+    const all = [1, 2, 3].map(() => rawRequest(port, request('GET /')));
+    await eventually('the first', () => waiting.length === 1);
+    await delay(50);
+    const closed = pool.close();
+    waiting[0]?.();
+    const statuses = (await Promise.all(all)).map(({ status }) => status);
+    expect(statuses.sort()).toEqual([200, 503, 503]);
+    await closed;
+  });
+
+  it.each<[string, (n: number) => string, string[]]>([
+    ['has it already', () => 'HTTP/1.1 304 X\r\nETag: "a"\r\n\r\n', ['If-None-Match: "a"']],
+    ['is told of an error', () => reply('507 Full', [], 'x'), []],
+    ['gets half of it', () => `HTTP/1.1 200 OK\r\n${FRESH}\r\nContent-Length: 9\r\n\r\nhalf`, []],
+  ])('go at once when the first one %s', async (_what, text, headers) => {
+    const waiting: (() => void)[] = [];
+    const upstream = await rawUpstream((_bytes, socket) => {
+      const n = waiting.length + 1;
+      waiting.push(() => void socket.end(text(n)));
+      return undefined;
+    });
+    const { port } = await gateway('express 5', cache(), proxyPass(upstream.url));
+    const all = [1, 2, 3, 4].map(() =>
+      rawRequest(port, request('GET /', headers)).catch(() => undefined),
+    );
+    await eventually('the first', () => waiting.length === 1);
+    await delay(50);
+    waiting[0]?.();
+    await eventually('all others', () => waiting.length === 4);
+    for (const go of waiting) go();
+    await Promise.all(all);
+  });
+
+  it('leave without waking those who stay, and are sent nowhere', async () => {
+    const { waiting, ask, port } = await held(() => reply('200 OK', [FRESH], 'x'));
+    const first = await rawClient(port, request('GET /page'));
+    await eventually('the first', () => waiting.length === 1);
+    const others = await Promise.all(
+      Array.from({ length: 20 }, () => rawClient(port, request('GET /page'))),
+    );
+    const last = ask();
+    await delay(50);
+    for (const client of others) client.socket.destroy();
+    await delay(50);
+    first.socket.destroy();
+    await eventually('the second', () => waiting.length === 2);
+    waiting[1]?.();
+    expect((await last).body).toBe('x');
+    expect(waiting).toHaveLength(2);
+  });
+
+  it('wait no more than four times: each of many would wake all others', async () => {
+    const { waiting, port } = await held(() => reply('200 OK', [FRESH], 'x'));
+    const clients = [];
+    for (let i = 0; i < 8; i++) {
+      clients.push(await rawClient(port, request('GET /page')));
+      await eventually('the first', () => waiting.length === 1);
+      await delay(10);
+    }
+    const seen: number[] = [];
+    for (const client of clients.slice(0, 4)) {
+      client.socket.destroy();
+      await delay(50);
+      seen.push(waiting.length);
+    }
+    expect(seen).toEqual([2, 3, 4, 8]);
+    for (const client of clients) client.socket.destroy();
   });
 
   it('are led by one of them when the first one leaves', async () => {

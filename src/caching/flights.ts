@@ -10,7 +10,7 @@ export type Landing = 'one goes' | 'all go';
 export interface Flight {
   /** Whether what it brings may be outdated by the time it comes, and must not be kept. */
   readonly isOutdated: boolean;
-  /** What it has brought is kept, or will not be. */
+  /** What it has brought is kept, or will not be: then, all go who wait, unless it says otherwise. */
   land(others?: Landing): void;
 }
 
@@ -88,7 +88,7 @@ class UnderWay implements Flight {
     });
   }
 
-  land(others: Landing = 'one goes'): void {
+  land(others: Landing = 'all go'): void {
     this.#leave();
     this.#resolve(others);
   }

@@ -92,32 +92,44 @@ export class Keeper {
     const head = { status, statusText, headers: new HeaderList([...response.headers.flat()]) };
     const take = this.#limited(exchange, length, () => settle(false));
     // Nobody waits for what nobody has read to its end.
-    exchange.onOutcome(() => flight.land());
+    exchange.onOutcome(({ outcome }) =>
+      flight.land(outcome.type === 'client-closed' ? 'one goes' : 'all go'),
+    );
+    const keepIt = (body: Buffer): boolean => {
+      if (response.trailers !== undefined || flight.isOutdated) return false;
+      const { store } = this.#settings;
+      return store.keep(place, new StoredResponse(head, body, origin, freshness));
+    };
     response.copyBody(take, (body) => {
-      const isFit = response.trailers === undefined;
-      if (body !== undefined) settle(isFit);
-      if (body !== undefined && isFit && !flight.isOutdated) {
-        this.#settings.store.keep(place, new StoredResponse(head, body, origin, freshness));
-      }
-      flight.land();
+      const isKept = body !== undefined && keepIt(body);
+      if (body !== undefined && !flight.isOutdated) settle(isKept);
+      // Who has left has not found out what others would get.
+      flight.land(isKept || !exchange.open ? 'one goes' : 'all go');
     });
   }
 
-  /** Takes what room a copy needs beyond its `length`. All is given back when its client has it, or has gone. */
+  /** Takes what room a copy needs beyond its `length`. All is given back with the copy, or when its client has it. */
   #limited(exchange: Exchange, length: number, tooLong: () => void): TakeRoom {
     let copied = 0;
     let taken = length;
-    exchange.onOutcome(() => this.#room.giveBack(taken));
+    let isOver = false;
+    const giveUp = (): false => {
+      if (!isOver) this.#room.giveBack(taken);
+      isOver = true;
+      return false;
+    };
+    exchange.onOutcome(giveUp);
     return (bytes) => {
+      if (isOver) return false;
       copied += bytes;
       if (copied > this.#settings.maxBodyBytes) {
         tooLong();
-        return false;
+        return giveUp();
       }
       if (copied <= taken) return true;
-      const isRoom = this.#room.take(copied - taken);
-      if (isRoom) taken = copied;
-      return isRoom;
+      if (!this.#room.take(copied - taken)) return giveUp();
+      taken = copied;
+      return true;
     };
   }
 }

@@ -9,7 +9,9 @@ export class Origins {
 
   /** Numbers for where a request goes and how. Of one that is not sent, the way is that of all others. */
   of({ pool, upstream, transport }: Exchange): [where: number, how: number] {
-    const where = pool ?? upstream;
+    // Somebody may have sent it elsewhere.
+    const isOfPool = upstream === undefined || pool?.owns(upstream) === true;
+    const where = pool !== undefined && isOfPool ? pool : upstream;
     return [this.#numberOf(where), this.#numberOf(where && this.#wayTo(where, transport))];
   }
 

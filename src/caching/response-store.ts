@@ -47,20 +47,19 @@ export class ResponseStore {
     return this.#entries.get(place)?.includes(response) ?? false;
   }
 
-  /** Keeps a response, in the place of the one that answered such a request before. */
-  keep(place: string, response: StoredResponse): void {
+  /** Keeps a response, in the place of the one that answered such a request before; says whether it did. */
+  keep(place: string, response: StoredResponse): boolean {
     const before = this.#entries.get(place) ?? [];
     const like = before.find((one) => one.isLike(response));
     // Of two that were under way together, the one that was asked for last counts.
-    if (like !== undefined && like.origin.requestedAt > response.origin.requestedAt) return;
+    if (like !== undefined && like.origin.requestedAt > response.origin.requestedAt) return false;
     const others = without(before, like);
     // Nothing would be left.
-    if (response.bytes > this.maxBytes) return this.#set(place, others);
-    this.#set(place, [response, ...others.slice(0, MAX_ANSWERS - 1)]);
-    for (const oldest of this.#entries.keys()) {
-      if (this.#bytes <= this.maxBytes) return;
-      this.delete(oldest);
-    }
+    const isKept = response.bytes <= this.maxBytes;
+    if (isKept) this.#set(place, [response, ...others.slice(0, MAX_ANSWERS - 1)]);
+    else this.#set(place, others);
+    this.#makeRoom(place);
+    return isKept;
   }
 
   /** Forgets one of the answers to a URL. */
@@ -83,6 +82,16 @@ export class ResponseStore {
       if (left.length < answers.length) this.#set(place, left);
     }
     return before - this.#size;
+  }
+
+  /** Forgets what was not used for longest, and of a place the answers that were not only when there is nothing else. */
+  #makeRoom(place: string): void {
+    for (const oldest of this.#entries.keys()) {
+      if (this.#bytes <= this.maxBytes) return;
+      if (oldest !== place) this.delete(oldest);
+    }
+    const answers = this.#entries.get(place) ?? [];
+    while (this.#bytes > this.maxBytes) this.#count(answers.pop() as StoredResponse, -1);
   }
 
   #set(place: string, answers: StoredResponse[]): void {

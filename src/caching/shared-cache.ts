@@ -1,4 +1,4 @@
-import { BadResponseError } from '../exchange/errors.js';
+import { BadResponseError, ClientClosedError } from '../exchange/errors.js';
 import type { Exchange, Send } from '../exchange/exchange.js';
 import { UpstreamResponse } from '../exchange/upstream-response.js';
 import { type Asked, askedOf, isRead, maxAgeOf, placeOf, restore } from './asked.js';
@@ -31,6 +31,12 @@ const SAFE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PROPFIND', 'SEARCH', '
 /** An upstream that fails in one of these ways may have its old answer stand in. */
 const FAILED = new Set([500, 502, 503, 504]);
 
+/** What is not there is so for all; other errors of 400 and more may be of the client's making. */
+const GONE = new Set([404, 410, 451]);
+
+/** How often one waits. Each landing wakes all who wait, and those who lead may leave one after the other. */
+const MAX_LANDINGS = 4;
+
 /** A cache between clients and upstreams that all clients share (RFC 9111). */
 export class SharedCache {
   readonly counts: CacheCounts = { hits: 0, misses: 0, revalidated: 0, stale: 0 };
@@ -52,6 +58,7 @@ export class SharedCache {
     const mayWait = !isPersonal && exchange.method === 'GET' && maxAgeOf(asked) > 0;
     const until = performance.now() + this.#settings.waitMs;
     let landing: Landing = 'one goes';
+    let landings = 0;
     // Whoever goes sets out before the next one looks: nothing is awaited between.
     for (;;) {
       const hit = isPlain ? this.#hit(asked) : undefined;
@@ -59,12 +66,12 @@ export class SharedCache {
       if (directives.has('only-if-cached')) return new UpstreamResponse({ status: 504 });
       if (!isPlain) return this.#pass(send, 'bypass');
       const key = this.#keyOf(asked);
-      const isPatient: boolean = mayWait && landing === 'one goes';
+      const isPatient: boolean = mayWait && landing === 'one goes' && landings++ < MAX_LANDINGS;
       const landed: Promise<Landing> | undefined = isPatient
         ? this.#flights.wait(key, until)
         : undefined;
       if (landed === undefined) return this.#fetch(asked, key, send);
-      exchange.lease(undefined);
+      if (exchange.pool !== undefined) exchange.lease(undefined);
       landing = await landed;
       comeBack(exchange);
     }
@@ -132,7 +139,7 @@ export class SharedCache {
 
   async #fetch(asked: Asked, key: string, send: Send): Promise<UpstreamResponse> {
     const { exchange, place, isPersonal } = asked;
-    const { now, tell, store } = this.#settings;
+    const { now, tell } = this.#settings;
     const isGet = exchange.method === 'GET';
     const flight = this.#flights.begin(place, isGet && !isPersonal ? key : undefined);
     const stored = this.#find(asked);
@@ -143,6 +150,7 @@ export class SharedCache {
     try {
       response = await send();
     } catch (error) {
+      // Of what somebody has not waited for, others know nothing.
       flight.land(exchange.open ? 'all go' : 'one goes');
       throw error;
     } finally {
@@ -150,15 +158,11 @@ export class SharedCache {
     }
     const { status } = response;
     if (FAILED.has(status)) {
-      flight.land('all go');
+      flight.land();
       const instead = this.#standIn(stored, asked, response);
       if (instead !== undefined) return instead;
     }
-    const settle = (isKept: boolean): void => {
-      this.#flights.note(key, isKept);
-      // What was kept before is the answer no longer.
-      if (!isKept && stored !== undefined) store.remove(place, stored);
-    };
+    const settle = (isKept: boolean): void => this.#settle(asked, key, stored, status, isKept);
     const sent: Sent = { asked, flight, requestedAt, settle };
     if (stored !== undefined && isConditional && status === 304) {
       return this.#confirm(stored, response, sent, why);
@@ -170,6 +174,23 @@ export class SharedCache {
     if (isGet && isKept === false && status !== 304 && status < 500) settle(false);
     tell(response, `fwd=${why}; fwd-status=${status}${isKept ? '; stored' : ''}`);
     return response;
+  }
+
+  /** Has what was kept before make way for what is not kept, and remembers not to wait for that. */
+  #settle(
+    { place, isPersonal }: Asked,
+    key: string,
+    stored: StoredResponse | undefined,
+    status: number,
+    isKept: boolean,
+  ): void {
+    if (isPersonal) return;
+    // What one client has done wrong, others have not.
+    const isFault = status >= 400 && !GONE.has(status);
+    if (!isFault) this.#flights.note(key, isKept);
+    if (isKept || stored === undefined) return;
+    const { store, now } = this.#settings;
+    if (!isFault || stored.ttlAt(now()) <= 0) store.remove(place, stored);
   }
 
   /** Why the upstream is asked, in the words of RFC 9211. */
@@ -203,7 +224,7 @@ export class SharedCache {
       store.remove(place, stored);
       if (renewed !== undefined && !flight.isOutdated) store.keep(place, renewed);
     }
-    flight.land();
+    flight.land(renewed === undefined ? 'all go' : 'one goes');
     this.counts.revalidated += 1;
     const answer = (renewed ?? stored).answer(receivedAt, exchange.method, conditions);
     for (const cookie of response.headers.getAll('set-cookie')) {
@@ -239,8 +260,10 @@ export class SharedCache {
 
 /** Who has waited was in flight nowhere. The upstream that it was given may be gone by now. */
 function comeBack(exchange: Exchange): void {
-  const { pool, upstream } = exchange;
+  const { pool, upstream, open } = exchange;
+  if (!open) throw new ClientClosedError({ upstream });
   if (pool === undefined || upstream === undefined) return;
   if (pool.keeps(upstream)) pool.give(exchange, upstream);
-  else exchange.upstream = pool.pick(exchange) ?? upstream;
+  else exchange.upstream = pool.pick(exchange);
+  if (exchange.upstream === undefined) throw pool.refusal();
 }
