@@ -20,6 +20,7 @@ const single = [
 const all = [
   { name: 'floor-node', kind: 'floor' },
   { name: 'floor-express', kind: 'floor' },
+  { name: 'floor-sockets', kind: 'floor', asked: true },
   { name: 'floor-express-again', kind: 'floor', script: 'floor-express', asked: true },
   { name: 'headrace', kind: 'headrace' },
   { name: 'headrace-baseline', kind: 'headrace', script: 'headrace', baseline: true },
