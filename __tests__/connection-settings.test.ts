@@ -8,6 +8,7 @@ describe('connectionSettings', () => {
     expect(connectionSettings('factory', { connections: undefined })).toEqual({
       connectTimeoutMs: 5_000,
       connections: 256,
+      queueTimeoutMs: 30_000,
       keepAliveMs: 30_000,
       tls: undefined,
       http2: false,
@@ -21,6 +22,7 @@ describe('connectionSettings', () => {
     const given = {
       connectTimeoutMs: 1,
       connections: 2,
+      queueTimeoutMs: 5,
       keepAliveMs: 3,
       tls: { ca: '-----BEGIN CERTIFICATE-----', servername: 'a', rejectUnauthorized: undefined },
       http2: true,
@@ -35,6 +37,7 @@ describe('connectionSettings', () => {
     ['connectTimeoutMs', 0, ' must be a whole number from 1 to 2147483647, received 0'],
     ['connections', 0, ' must be a whole number of at least 1, received 0'],
     ['connections', '8', ' must be a whole number, received "8"'],
+    ['queueTimeoutMs', 0, ' must be a whole number from 1 to 2147483647, received 0'],
     ['keepAliveMs', 2 ** 31, ' must be a whole number from 1 to 2147483647, received 2147483648'],
     ['http2', 1, ' must be true, false or "prior-knowledge", received 1'],
     ['maxHeaderBytes', 0, ' must be a whole number of at least 1, received 0'],

@@ -19,6 +19,13 @@ export interface ConnectionOptions {
    */
   readonly connections?: number | undefined;
   /**
+   * How long a request waits until it can be sent, in milliseconds: for one of the `connections` to come free,
+   * or for a new one. Then it is answered with 503.
+   *
+   * @default 30_000
+   */
+  readonly queueTimeoutMs?: number | undefined;
+  /**
    * How long an idle connection is kept, in milliseconds. A shorter `Keep-Alive` of the upstream wins.
    *
    * @default 30_000
@@ -58,6 +65,7 @@ export interface AnyDispatcher {
 export const CONNECTION_OPTIONS = [
   'connectTimeoutMs',
   'connections',
+  'queueTimeoutMs',
   'keepAliveMs',
   'tls',
   'http2',
@@ -76,6 +84,7 @@ export function connectionOptionsOf(options: ConnectionOptions): ConnectionOptio
 export interface ConnectionSettings {
   readonly connectTimeoutMs: number;
   readonly connections: number;
+  readonly queueTimeoutMs: number;
   readonly keepAliveMs: number;
   readonly tls: TlsOptions | undefined;
   readonly http2: boolean | 'prior-knowledge';
@@ -93,6 +102,7 @@ export function connectionSettings(
   const {
     connectTimeoutMs = 5_000,
     connections = 256,
+    queueTimeoutMs = 30_000,
     keepAliveMs = 30_000,
     tls,
     http2 = false,
@@ -101,6 +111,7 @@ export function connectionSettings(
   } = options;
   milliseconds(`${factory}: connectTimeoutMs`, connectTimeoutMs);
   wholeNumber(`${factory}: connections`, connections, 1);
+  milliseconds(`${factory}: queueTimeoutMs`, queueTimeoutMs);
   milliseconds(`${factory}: keepAliveMs`, keepAliveMs);
   if (typeof http2 !== 'boolean' && http2 !== 'prior-knowledge') {
     throw new TypeError(
@@ -114,5 +125,14 @@ export function connectionSettings(
       `${factory}: dispatcher must be an undici dispatcher, received ${inspect(dispatcher)}`,
     );
   }
-  return { connectTimeoutMs, connections, keepAliveMs, tls, http2, dispatcher, maxHeaderBytes };
+  return {
+    connectTimeoutMs,
+    connections,
+    queueTimeoutMs,
+    keepAliveMs,
+    tls,
+    http2,
+    dispatcher,
+    maxHeaderBytes,
+  };
 }

@@ -190,6 +190,12 @@ describe('options of loadBalancer', () => {
     expect(make).toThrow(message);
   });
 
+  it('refuse a pool in their place', () => {
+    const message = 'loadBalancer: a pool is given as one of its options: { upstreams: pool }';
+    expect(() => loadBalancer(new UpstreamPool(['http://a']))).toThrow(message);
+    expect(() => loadBalancer(new UpstreamPool([]))).toThrow(message);
+  });
+
   it('refuse what belongs to a pool beside a pool', () => {
     const pool = new UpstreamPool([]);
     const message = 'loadBalancer: slowStartMs belongs to the pool, give it to new UpstreamPool()';

@@ -147,12 +147,14 @@ export class CircuitOpenError extends ProxyError {
   }
 }
 
-/** 503: a limit and its queue are full. Carries `Retry-After`. */
+/** 503: a limit and its queue are full, or the wait in it was too long. Carries `Retry-After`. */
 export class OverloadedError extends ProxyError {
   override readonly name = 'OverloadedError';
   declare readonly code: 'ERR_PROXY_OVERLOADED';
   constructor(options?: ProxyErrorOptions) {
-    super('ERR_PROXY_OVERLOADED', 503, 'Too many requests are under way', options);
+    // Nobody can know when it would be better: soon.
+    const headers = { 'Retry-After': '1' };
+    super('ERR_PROXY_OVERLOADED', 503, 'Too many requests are under way', { headers, ...options });
   }
 }
 

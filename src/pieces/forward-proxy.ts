@@ -97,6 +97,12 @@ export interface ForwardProxyOptions {
    */
   readonly connections?: number | undefined;
   /**
+   * How long a request waits for one of the `connections`, in milliseconds. Then it is answered with 503.
+   *
+   * @default 30_000
+   */
+  readonly queueTimeoutMs?: number | undefined;
+  /**
    * How long an idle connection is kept, in milliseconds.
    *
    * @default 30_000
@@ -191,6 +197,7 @@ const OPTIONS = [
   'maxHeaderBytes',
   'maxHeaderFields',
   'connections',
+  'queueTimeoutMs',
   'keepAliveMs',
   'tls',
 ] as const satisfies readonly (keyof ForwardProxyOptions)[];

@@ -33,6 +33,10 @@ export interface LoadBalancer extends Handler {
  * app.use(loadBalancer({ upstreams: ['http://10.0.0.1', 'http://10.0.0.2'] }), proxyPass());
  */
 export function loadBalancer(options: LoadBalancerOptions): LoadBalancer {
+  // It has upstreams as well, and would be taken for options.
+  if (isPool(options)) {
+    throw new TypeError('loadBalancer: a pool is given as one of its options: { upstreams: pool }');
+  }
   const {
     upstreams,
     sticky: stickyOptions,

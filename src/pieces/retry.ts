@@ -235,9 +235,14 @@ function mayRetry(exchange: Exchange, result: Result, { methods, statuses }: Ret
   }
   if (!isProxyError(result.error)) return false;
   const { code }: ProxyError = result.error;
-  if (UNSENT.has(code)) return true;
+  if (UNSENT.has(code) || isLeftInLine(exchange, result.error)) return true;
   if (!methods.has(exchange.method)) return false;
   return LOST.has(code) || (code === 'ERR_PROXY_HEADERS_TIMEOUT' && statuses.includes(504));
+}
+
+/** Whether no connection came free in time. What a limit of the gateway's own has refused was no try. */
+function isLeftInLine({ attempts }: Exchange, error: ProxyError): boolean {
+  return error.code === 'ERR_PROXY_OVERLOADED' && attempts.at(-1)?.error === error;
 }
 
 /** Whether the upstream is still there to be asked again: what is removed or closed would get new connections. */

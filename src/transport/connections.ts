@@ -13,6 +13,8 @@ import { unwatchSocket, watchSocket } from './socket-watch.js';
 export interface Connections {
   /** Whether the head of an upload leaves, or may leave, before any of its body. */
   readonly sendsHeadsAlone: boolean;
+  /** How long a request may wait until it is sent. */
+  readonly queueTimeoutMs: number;
   /** Sends over any connection, an idle one first. */
   dispatch(options: SendOptions, handler: Dispatcher.DispatchHandler): void;
   /** Sends without waiting in line: over a connection that nobody has used before, or as a stream of its own. */
@@ -28,7 +30,7 @@ export function connectionsTo(upstream: Upstream, settings: ConnectionSettings):
   const known = upstream.connections.get(settings) as Connections | undefined;
   if (known !== undefined) return known;
   const made = settings.dispatcher
-    ? borrowed(settings.dispatcher)
+    ? borrowed(settings.dispatcher, settings)
     : ownConnections(upstream, settings);
   upstream.connections.set(settings, made);
   return made;
@@ -44,6 +46,7 @@ function ownConnections(upstream: Upstream, settings: ConnectionSettings): Conne
 
 class OwnConnections implements Connections {
   readonly sendsHeadsAlone = false;
+  readonly queueTimeoutMs: number;
   readonly #upstream: Upstream;
   readonly #settings: ConnectionSettings;
   readonly #connect: buildConnector.connector;
@@ -53,6 +56,7 @@ class OwnConnections implements Connections {
   constructor(upstream: Upstream, settings: ConnectionSettings) {
     this.#upstream = upstream;
     this.#settings = settings;
+    this.queueTimeoutMs = settings.queueTimeoutMs;
     this.#connect = connector(upstream, settings, false);
     this.#pool = this.#open(1);
   }
@@ -190,10 +194,16 @@ class Connection extends Client implements Carrier, Line, Waiter {
 }
 
 /** A dispatcher of the user's: theirs to configure and to close. */
-function borrowed(dispatcher: AnyDispatcher): Connections {
+function borrowed(dispatcher: AnyDispatcher, { queueTimeoutMs }: ConnectionSettings): Connections {
   const dispatch = (options: SendOptions, handler: Dispatcher.DispatchHandler): void => {
     limitByUndici(options);
     dispatcher.dispatch(options, handler);
   };
-  return { sendsHeadsAlone: true, dispatch, dispatchFresh: dispatch, close: async () => {} };
+  return {
+    sendsHeadsAlone: true,
+    queueTimeoutMs,
+    dispatch,
+    dispatchFresh: dispatch,
+    close: async () => {},
+  };
 }

@@ -6,6 +6,7 @@ import { buildConnector, errors } from 'undici';
 import type { ConnectionSettings } from '../connection-settings.js';
 import { inspect } from '../options.js';
 import type { Upstream } from '../upstreams/upstream.js';
+import { Deadline } from './deadline.js';
 import { lookupIn, strayed } from './pinned-lookup.js';
 
 /** Begins to open a socket, and says when it is connected, or why not. */
@@ -67,21 +68,15 @@ function verifying(
 /** Gives up what is not connected in time. undici can do so itself, but may be a second late. */
 function inTime(ms: number, open: Open): buildConnector.connector {
   return (target, done) => {
-    let timer: NodeJS.Timeout | undefined;
-    let afterIo: NodeJS.Immediate | undefined;
+    let deadline: Deadline | undefined;
     // It throws at TLS settings that cannot be.
     const socket = open(target, (...result) => {
-      clearTimeout(timer);
-      clearImmediate(afterIo);
+      deadline?.end();
       done(...result);
     });
-    const giveUp = () =>
+    deadline = new Deadline(ms, () => {
       socket.destroy(new errors.ConnectTimeoutError(`no connection within ${ms} ms`));
-    // What has come while the process was busy counts.
-    timer = setTimeout(() => {
-      afterIo = setImmediate(giveUp);
-    }, ms);
-    timer.unref();
+    });
   };
 }
 

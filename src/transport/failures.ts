@@ -57,6 +57,11 @@ export function failure(cause: unknown, stage: Stage, upstream: Upstream): Proxy
   return new ResetError(options);
 }
 
+/** What an answer is refused for that cannot be passed on. */
+export function unfit(reason: string, upstream: Upstream): BadResponseError {
+  return new BadResponseError({ cause: new Error(reason), upstream });
+}
+
 /** What is known of a failed try, as far as it decides whether it may go again. */
 export interface FailedTry {
   /** Whether anything of the request may have been sent. */

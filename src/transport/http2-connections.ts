@@ -16,6 +16,7 @@ import { Http2Session, type SessionOwner } from './http2-session.js';
  * chooses HTTP/1.1, or a connection is to be switched to another protocol, undici has it.
  */
 export class Http2Connections implements Connections, SessionOwner, Http2Line {
+  readonly queueTimeoutMs: number;
   readonly #upstream: Upstream;
   readonly #settings: ConnectionSettings;
   readonly #connect: buildConnector.connector;
@@ -33,6 +34,7 @@ export class Http2Connections implements Connections, SessionOwner, Http2Line {
   constructor(upstream: Upstream, settings: ConnectionSettings, http1: Connections) {
     this.#upstream = upstream;
     this.#settings = settings;
+    this.queueTimeoutMs = settings.queueTimeoutMs;
     this.#connect = connector(upstream, settings, true);
     this.#http1 = http1;
   }

@@ -5,15 +5,9 @@ import { BadResponseError, ConnectError } from '../exchange/errors.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { Carrier, SendOptions } from './carrier.js';
 import { http2Fields, lengthOf, statedLength, withoutPseudo } from './http2-fields.js';
-import { cancel, hasTaken, onWhole } from './http2-stream.js';
+import { cancel, hasTaken, isUnfit, onWhole } from './http2-stream.js';
 
 const { NGHTTP2_REFUSED_STREAM } = constants;
-
-/** What a stream is closed with, by Node as well, when its frames are not what they should be. */
-const UNFIT: readonly number[] = [
-  constants.NGHTTP2_PROTOCOL_ERROR,
-  constants.NGHTTP2_ENHANCE_YOUR_CALM,
-];
 
 /** Who gave the request to a session, and hears how that went. */
 export interface Http2Sender {
@@ -237,6 +231,7 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
       return;
     }
     const { HeadersTimeoutError, BodyTimeoutError } = errors;
+    this.#line.leave(this);
     this.#slow = !this.#answered;
     const error = this.#answered ? new BodyTimeoutError() : new HeadersTimeoutError();
     this.#cancel();
@@ -256,7 +251,8 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
     if (this.#over) return;
     const refused = code === NGHTTP2_REFUSED_STREAM;
     if (!this.#answered && this.#sender?.takesBack(this, !refused)) {
-      clearTimeout(this.#timer);
+      // It has been sent once, and waits for its head all the same.
+      this.#wait(this.options.limits.headersTimeoutMs);
       this.#stream = undefined;
       this.#whole = false;
       return;
@@ -265,7 +261,7 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
     const options = { cause: error, upstream: this.#upstream };
     // RFC 9113, 8.7: a refused stream has not been processed. It is as if it had never been sent.
     if (refused && !this.#answered) this.#settle(new ConnectError(options));
-    else if (UNFIT.includes(code)) this.#settle(new BadResponseError(options));
+    else if (isUnfit(code)) this.#settle(new BadResponseError(options));
     else this.#settle(error);
   }
 

@@ -1,6 +1,17 @@
 import { type ClientHttp2Stream, constants } from 'node:http2';
 import { Readable } from 'node:stream';
 
+/** What a stream is closed with, by Node as well, when its frames are not what they should be. */
+const UNFIT: readonly number[] = [
+  constants.NGHTTP2_PROTOCOL_ERROR,
+  constants.NGHTTP2_ENHANCE_YOUR_CALM,
+];
+
+/** Whether a stream was closed with this for its frames. */
+export function isUnfit(code: number): boolean {
+  return UNFIT.includes(code);
+}
+
 /**
  * Resets a stream. Node's `close()` ends it in good order first, and half an upload would look whole to
  * the upstream.

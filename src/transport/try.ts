@@ -1,7 +1,10 @@
+import type { Dispatcher } from 'undici';
 import type { Attempt } from '../exchange/attempt.js';
 import type { Exchange } from '../exchange/exchange.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
 import type { Connections } from './connections.js';
+import { Deadline } from './deadline.js';
+import { log, logTry } from './log.js';
 import type { OutgoingRequest } from './request.js';
 import type { TransportSettings } from './settings.js';
 
@@ -32,6 +35,7 @@ export class Try {
   readonly connections: Connections;
   /** Whether a connection was closed under it before: this time, it gets one of its own. */
   readonly again: boolean;
+  #wait: Deadline | undefined = undefined;
 
   constructor(call: Call, request: OutgoingRequest, connections: Connections, again = false) {
     this.call = call;
@@ -48,6 +52,24 @@ export class Try {
     return this.call.settings;
   }
 
+  /** Hands the request to undici, or to what stands in its place. */
+  dispatch(handler: Dispatcher.DispatchHandler): void {
+    const { connections, request, again } = this;
+    if (log.enabled) logTry(request, '→');
+    if (again) connections.dispatchFresh(request, handler);
+    else connections.dispatch(request, handler);
+  }
+
+  /** Calls back when it has waited for too long to be sent. */
+  limitWait(over: () => void): void {
+    this.#wait = new Deadline(this.connections.queueTimeoutMs, over);
+  }
+
+  /** It does not wait any more. */
+  endWait(): void {
+    this.#wait?.end();
+  }
+
   /** The same once more, on a connection of its own. */
   anew(): Try {
     const request = { ...this.request, connection: undefined };
@@ -56,7 +78,9 @@ export class Try {
 }
 
 /** Notes that a request begins to leave. Of a body in one piece, only what is kept can be sent again now. */
-export function noteSent({ exchange, request }: Try, attempt: Attempt): void {
+export function noteSent(one: Try, attempt: Attempt): void {
+  const { exchange, request } = one;
+  one.endWait();
   attempt.sentAt = performance.now();
   const { body, upstream } = request;
   if (!Buffer.isBuffer(body)) return;

@@ -4,9 +4,9 @@ import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { type Attempt, beginAttempt } from '../exchange/attempt.js';
 import {
-  BadResponseError,
   BodyTimeoutError,
   ClientClosedError,
+  OverloadedError,
   type ProxyError,
   ResetError,
   UpgradeError,
@@ -15,7 +15,7 @@ import type { InFlight } from '../exchange/exchange.js';
 import { HeaderList } from '../exchange/header-list.js';
 import { forbidsBody, UpstreamResponse, type WriteHead } from '../exchange/upstream-response.js';
 import type { Upstream } from '../upstreams/upstream.js';
-import { failure, mayGoAgain } from './failures.js';
+import { failure, mayGoAgain, unfit } from './failures.js';
 import { passInterim } from './interim.js';
 import { log, logTry, reasonOf } from './log.js';
 import {
@@ -69,12 +69,12 @@ export class WireResponse
     exchange.inFlight = this;
   }
 
-  /** Hands the request to undici. */
+  /** Sends the request as soon as a connection can take it. */
   dispatch(): void {
-    const { connections, request, again } = this.#try;
-    if (log.enabled) logTry(request, '→');
-    if (again) connections.dispatchFresh(request, this);
-    else connections.dispatch(request, this);
+    this.#try.dispatch(this);
+    // One that is open sends at the end of this turn: nearly all requests have one.
+    if (this.#try.request.connection?.isOpen || this.#controller || this.#over) return;
+    this.#try.limitWait(() => this.#giveUp(new OverloadedError({ upstream: this.upstream })));
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -101,7 +101,7 @@ export class WireResponse
     if (status < 200) {
       if (status === 101 && request.upgrade) throw new UpgradeError({ upstream: this.upstream });
       const objection = passInterim(exchange, status, raw, ++this.#interims);
-      if (objection !== undefined) throw this.#unfit(objection);
+      if (objection !== undefined) throw unfit(objection, this.upstream);
       return;
     }
     this.#begin(raw, status, statusText);
@@ -164,9 +164,7 @@ export class WireResponse
   abandon(): void {
     this.#switched?.destroy();
     if (this.#over) return;
-    const error = new ClientClosedError({ upstream: this.upstream });
-    this.#fail(error);
-    this.#abort(error);
+    this.#giveUp(new ClientClosedError({ upstream: this.upstream }));
   }
 
   /** What is left of the upload is for the next try, if there is one: it must not go two ways. */
@@ -209,8 +207,9 @@ export class WireResponse
   #begin(raw: RawFields, status: number, statusText: string): void {
     const { exchange, request, settings } = this.#try;
     const head = responseHead(raw, exchange.headers, settings.maxHeaderFields);
-    const unfit = typeof head === 'string' ? head : objectionTo(status, head, request.connection);
-    if (typeof head === 'string' || unfit !== undefined) throw this.#unfit(String(unfit));
+    if (typeof head === 'string') throw unfit(head, this.upstream);
+    const objection = objectionTo(status, head, request.connection);
+    if (objection !== undefined) throw unfit(objection, this.upstream);
     this.isDelimited = head.isDelimited || this.#try.connections.sendsHeadsAlone;
     this.attempt.headAt = performance.now();
     this.attempt.status = status;
@@ -219,24 +218,22 @@ export class WireResponse
     this.#head = head;
   }
 
-  #unfit(reason: string): BadResponseError {
-    return new BadResponseError({ cause: new Error(reason), upstream: this.upstream });
-  }
-
   #mayGoAgain(error: ProxyError): boolean {
-    if (this.#try.again) return false;
+    const { again, request } = this.#try;
+    if (again) return false;
     return mayGoAgain(error, {
       sent: this.#controller !== undefined,
       reused: this.#reused,
       answered: this.#head !== undefined || this.#interims > 0,
-      isOpen: this.#try.request.connection?.isOpen === true,
-      replayable: this.#try.request.replayable,
+      isOpen: request.connection?.isOpen === true,
+      replayable: request.replayable,
     });
   }
 
   /** Nothing more comes from the wire. */
   #finish(): void {
     this.#over = true;
+    this.#try.endWait();
     this.upstream.bytesReceived += this.#body.received;
     if (this.#try.exchange.inFlight === this) this.#try.exchange.inFlight = undefined;
   }
@@ -273,7 +270,10 @@ export class WireResponse
 
   /** The client has not read for too long. */
   stalled(): void {
-    const error = new BodyTimeoutError({ upstream: this.upstream }, 408);
+    this.#giveUp(new BodyTimeoutError({ upstream: this.upstream }, 408));
+  }
+
+  #giveUp(error: ProxyError): void {
     this.#fail(error);
     this.#abort(error);
   }

@@ -5,9 +5,6 @@ import type { UpstreamResponse } from '../exchange/upstream-response.js';
 import type { Gate, Turn, Waiter } from './gate.js';
 import type { Gates } from './gates.js';
 
-/** When to come again: nobody can know, so soon. */
-const RETRY_AFTER_SECONDS = '1';
-
 /** What each exchange holds of the places behind some gates, and the giving back of it. */
 export class Slots {
   readonly #gates: Gates;
@@ -77,7 +74,7 @@ async function waitAndSend(
     throw new ClientClosedError({ upstream });
   }
   if (admitted) return slot.hold(send());
-  throw new OverloadedError({ upstream, headers: { 'Retry-After': RETRY_AFTER_SECONDS } });
+  throw new OverloadedError({ upstream });
 }
 
 /** The place of one try: asked for, taken, given back. Whatever ends first gives it back, once. */
