@@ -597,7 +597,16 @@ describe('those who wait', () => {
     expect(waiting).toHaveLength(2);
   });
 
-  it('are in flight nowhere, and go where somebody is when it is their turn', async () => {
+  it.each<[string, (pool: UpstreamPool, other: string) => void]>([
+    ['removed', (pool, other) => pool.update([other])],
+    [
+      'put out of use',
+      (pool, other) => {
+        pool.upstreams[0]?.bar('held');
+        pool.add(other);
+      },
+    ],
+  ])('are in flight nowhere, and go where somebody is when theirs is %s', async (_what, change) => {
     const waiting: (() => void)[] = [];
     const slow = await rawUpstream((_bytes, socket) => {
       waiting.push(() => void socket.write(reply('200 OK', [], 'own')));
@@ -616,7 +625,7 @@ describe('those who wait', () => {
     await eventually('the first', () => waiting.length === 1);
     await delay(100);
     expect(pool.stats().map(({ inFlight }) => inFlight)).toEqual([1]);
-    pool.update([other.url]);
+    change(pool, other.url);
     waiting[0]?.();
     const bodies = (await Promise.all(all)).map(({ body }) => body);
     expect(bodies.sort()).toEqual(['other', 'other', 'own']);

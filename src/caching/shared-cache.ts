@@ -258,12 +258,12 @@ export class SharedCache {
   }
 }
 
-/** Who has waited was in flight nowhere. The upstream that it was given may be gone by now. */
+/** Who has waited was in flight nowhere. The upstream that it was given may be gone or out of use by now. */
 function comeBack(exchange: Exchange): void {
   const { pool, upstream, open } = exchange;
   if (!open) throw new ClientClosedError({ upstream });
   if (pool === undefined || upstream === undefined) return;
-  if (pool.keeps(upstream)) pool.give(exchange, upstream);
+  if (upstream.well && pool.keeps(upstream)) pool.give(exchange, upstream);
   else exchange.upstream = pool.pick(exchange);
   if (exchange.upstream === undefined) throw pool.refusal();
 }
