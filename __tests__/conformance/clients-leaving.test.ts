@@ -347,10 +347,11 @@ describe.each(frameworks)(
   (framework) => {
     const SLOW = 'GET /slow HTTP/1.1\r\nHost: gateway\r\n\r\n';
 
-    /** Five pipelined requests reach the upstream, then their client is gone. */
+    /** Of five pipelined requests the first reaches the upstream, then their client is gone. */
     async function leaveFive(gone: Watched, upstream: RawUpstream): Promise<void> {
       const client = await rawClient(gone.port, SLOW.repeat(5));
-      await eventually('the calls', () => upstream.received().match(/\/slow/g)?.length === 5);
+      await eventually('the first call', () => upstream.received() !== '');
+      await eventually('the others', () => gone.exchanges.length === 5);
       client.socket.destroy();
     }
 

@@ -1,5 +1,6 @@
-import { BadResponseError, ClientClosedError } from '../exchange/errors.js';
+import { BadResponseError } from '../exchange/errors.js';
 import type { Exchange, Send } from '../exchange/exchange.js';
+import { comeBack, stepBack } from '../exchange/step-back.js';
 import { UpstreamResponse } from '../exchange/upstream-response.js';
 import { type Asked, askedOf, isRead, maxAgeOf, placeOf, restore } from './asked.js';
 import { timeIn } from './directives.js';
@@ -71,7 +72,7 @@ export class SharedCache {
         ? this.#flights.wait(key, until)
         : undefined;
       if (landed === undefined) return this.#fetch(asked, key, send);
-      if (exchange.pool !== undefined) exchange.lease(undefined);
+      stepBack(exchange);
       landing = await landed;
       comeBack(exchange);
     }
@@ -256,14 +257,4 @@ export class SharedCache {
     }
     return answer;
   }
-}
-
-/** Who has waited was in flight nowhere. The upstream that it was given may be gone or out of use by now. */
-function comeBack(exchange: Exchange): void {
-  const { pool, upstream, open } = exchange;
-  if (!open) throw new ClientClosedError({ upstream });
-  if (pool === undefined || upstream === undefined) return;
-  if (upstream.well && pool.keeps(upstream)) pool.give(exchange, upstream);
-  else exchange.upstream = pool.pick(exchange);
-  if (exchange.upstream === undefined) throw pool.refusal();
 }

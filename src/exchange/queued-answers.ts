@@ -3,6 +3,20 @@ import type { Socket } from 'node:net';
 import { setImmediate } from 'node:timers';
 import { isHttp2 } from './answers.js';
 
+/** Whether it is an answer's turn: those to earlier requests of its connection have left. */
+export function hasTurn(res: ServerResponse): boolean {
+  return isHttp2(res) || res.socket !== null;
+}
+
+/** Calls back as soon as it is. For an answer whose connection ends before, that is never. */
+export function onTurn(res: ServerResponse, call: () => void): void {
+  const { assignSocket } = res;
+  res.assignSocket = function assignInTurn(socket: Socket): void {
+    assignSocket.call(res, socket);
+    call();
+  };
+}
+
 /** The answers on each connection that wait for those to earlier requests of a pipeline. */
 const queues = new WeakMap<Socket, Set<ServerResponse>>();
 
@@ -11,7 +25,7 @@ const queues = new WeakMap<Socket, Set<ServerResponse>>();
  * that has the socket, and those behind it would never end. Costs nothing for an answer that has it already.
  */
 export function closeWithConnection(res: ServerResponse): void {
-  if (isHttp2(res) || res.socket !== null) return;
+  if (hasTurn(res)) return;
   const { socket } = res.req;
   let queue = queues.get(socket);
   if (queue === undefined) {

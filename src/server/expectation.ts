@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
 import { isHttp2 } from '../exchange/answers.js';
 import { distrustConnection } from '../exchange/distrust.js';
+import { hasTurn, onTurn } from '../exchange/queued-answers.js';
 
 /** Node takes any value that has the word in it, and any number of lines. */
 export function isPlainExpectation(req: IncomingMessage): boolean {
@@ -36,12 +36,10 @@ export function continueOnRead(req: IncomingMessage, res: ServerResponse): void 
  * it. The turn of this answer may come with its head, and then it is too late for a 100.
  */
 function sendContinue(res: ServerResponse): void {
-  if (isHttp2(res) || res.socket !== null) return res.writeContinue();
-  const { assignSocket } = res;
-  res.assignSocket = function assignInTurn(socket: Socket): void {
-    assignSocket.call(res, socket);
+  if (hasTurn(res)) return res.writeContinue();
+  onTurn(res, () => {
     if (!res.headersSent) res.writeContinue();
-  };
+  });
 }
 
 /** Whether a request is read for nobody, as `resume()` does to get rid of a body. */

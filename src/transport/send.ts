@@ -3,6 +3,8 @@ import { distrustBehind } from '../exchange/distrust.js';
 import { ClientClosedError, NoTargetError } from '../exchange/errors.js';
 import type { Around, Exchange, Send } from '../exchange/exchange.js';
 import { isUpstream } from '../exchange/is-upstream.js';
+import { hasTurn, onTurn } from '../exchange/queued-answers.js';
+import { comeBack, stepBack } from '../exchange/step-back.js';
 import { asResponse, type UpstreamResponse } from '../exchange/upstream-response.js';
 import { inspect } from '../options.js';
 import { lent } from '../promises.js';
@@ -24,8 +26,23 @@ export function send(
   settings: TransportSettings,
   once?: Send,
 ): Promise<unknown> {
-  const { wrappers } = exchange;
   exchange.transport = settings;
+  if (hasTurn(exchange.res)) return sendInTurn(exchange, settings, once);
+  // RFC 9112, 9.3.2: of what a client sends without waiting for answers, only safe requests could be sent at
+  // the same time. And all connections to an upstream could then be had by one client for one of its own.
+  stepBack(exchange);
+  return new Promise((resolve) => onTurn(exchange.res, () => resolve(undefined))).then(() => {
+    comeBack(exchange);
+    return sendInTurn(exchange, settings, once);
+  });
+}
+
+function sendInTurn(
+  exchange: Exchange,
+  settings: TransportSettings,
+  once: Send | undefined,
+): Promise<unknown> {
+  const { wrappers } = exchange;
   const innermost = wrappers.length - 1;
   if (innermost < 0) return once === undefined ? sendOnce(exchange, settings) : once();
   let call: Send = () => lent(once === undefined ? sendOnce(exchange, settings) : once());

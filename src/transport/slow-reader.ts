@@ -1,7 +1,7 @@
-import type { ServerResponse } from 'node:http';
 import { isHttp2 } from '../exchange/answers.js';
 import { BodyTimeoutError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
+import { hasTurn } from '../exchange/queued-answers.js';
 import { breakOff } from './break-off.js';
 
 /** Where nothing was sent that has a limit of its own. */
@@ -27,6 +27,7 @@ export function limitSlowReader(exchange: Exchange): void {
     if (to.writableLength < left) moved = true;
     left = to.writableLength;
     const isUnsent = to.writableNeedDrain || (to.writableEnded && !to.writableFinished);
+    // Before its turn it waits for the answers before it, and not for its client.
     const isWaiting = isUnsent && !moved && hasTurn(res);
     moved = false;
     if (isWaiting && wasWaiting) giveUp(exchange);
@@ -37,11 +38,6 @@ export function limitSlowReader(exchange: Exchange): void {
     moved = true;
   });
   res.once('close', () => clearInterval(timer));
-}
-
-/** Whether it is an answer's turn. Until then it waits for the answers before it in the pipeline, not for its client. */
-export function hasTurn(res: ServerResponse): boolean {
-  return isHttp2(res) || res.socket !== null;
 }
 
 function giveUp(exchange: Exchange): void {

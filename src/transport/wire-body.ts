@@ -11,7 +11,6 @@ import { breakOff } from './break-off.js';
 import type { Line } from './carrier.js';
 import { flushHead } from './flush-head.js';
 import { lingerOnUpload } from './linger.js';
-import { hasTurn } from './slow-reader.js';
 import { SpentMemory } from './spent-memory.js';
 
 /** Bytes held before anybody asks for them; then the upstream waits. */
@@ -214,13 +213,7 @@ export class WireBody {
       // Not by `this`: compression() puts the listener on a stream of its own.
       res.on('drain', () => this.resume());
     }
-    this.#limitStall(res);
-  }
-
-  #limitStall(res: ServerResponse): void {
-    const counts = hasTurn(res);
-    const look = () => (counts ? this.#owner.stalled() : this.#limitStall(res));
-    this.#stall = setTimeout(look, this.#timeoutMs);
+    this.#stall = setTimeout(() => this.#owner.stalled(), this.#timeoutMs);
     this.#stall.unref();
   }
 
