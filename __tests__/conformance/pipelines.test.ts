@@ -1,5 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
-import { concurrencyLimit, forwardProxy, loadBalancer, proxyPass, UpstreamPool } from 'headrace';
+import {
+  concurrencyLimit,
+  forwardProxy,
+  loadBalancer,
+  proxyErrors,
+  proxyPass,
+  ResetError,
+  UpstreamPool,
+} from 'headrace';
 import { rawClient, rawRequest } from '../helpers/client.js';
 import { closeAfter, frameworks, gateway, OK, rawUpstream } from '../helpers/servers.js';
 import { eventually, settled } from '../helpers/settled.js';
@@ -96,5 +104,27 @@ describe('requests that wait for their turn', () => {
     await eventually('the second', () => upstream.asked.length === 2);
     upstream.asked[1]?.answer(answerOf('two'));
     await client.until((text) => text.includes('one') && text.includes('two'));
+  });
+});
+
+describe('an answer that breaks off before its turn', () => {
+  it('takes its connection along, so that nobody waits for the rest', async () => {
+    let answer = (): unknown => undefined;
+    const { port } = await gateway(
+      'express 5',
+      (req, res, next) => {
+        if (req.url === '/slow') {
+          answer = () => res.end('first');
+          return;
+        }
+        res.writeHead(200, { 'content-length': 10 }).write('half');
+        next(new ResetError());
+      },
+      proxyErrors(),
+    );
+    const client = await rawClient(port, SLOW + GET);
+    await settled(() => client.received().length);
+    answer();
+    expect(await client.closed()).toContain('first');
   });
 });

@@ -6,9 +6,17 @@ import { Agent, createServer, type RequestOptions, request, type Server } from '
 import { text } from 'node:stream/consumers';
 import { connect as connectTls, type TLSSocket, type TlsOptions } from 'node:tls';
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { attach, type ForwardedForOptions, forwardedFor, proxyPass } from 'headrace';
+import {
+  attach,
+  type ForwardedForOptions,
+  forwardedFor,
+  modifyResponse,
+  proxyPass,
+  type UpstreamResponse,
+} from 'headrace';
 import { type Authority, authority, type Certificate } from '../helpers/certificates.js';
 import { http2Ask, http2Client } from '../helpers/http2.js';
+import { runProgram } from '../helpers/programs.js';
 import { requestsOf } from '../helpers/requests.js';
 import {
   appOf,
@@ -53,6 +61,38 @@ async function ask(
   return { status: res.statusCode, body: await text(res), serial, resumed };
 }
 
+/** An edit that makes bytes of what has come. */
+async function doubled(response: UpstreamResponse): Promise<void> {
+  const bytes = await response.buffer();
+  response.body = Buffer.concat([bytes, bytes]);
+}
+
+/** A client in a process of its own, which asks and uploads by turns, over one connection. */
+const eagerClient = (port: number): string => `
+  import { Agent, request } from 'node:https';
+  const agent = new Agent({ keepAlive: true, maxSockets: 1, rejectUnauthorized: false });
+  const upload = Buffer.alloc(60_000, 'y');
+  const ask = (method, body) => new Promise((resolve) => {
+    const headers = body ? { 'content-length': body.length } : {};
+    const sent = request({ host: 'localhost', port: ${port}, agent, method, headers }, (res) => {
+      res.resume().on('end', () => resolve(res.statusCode === 200));
+    });
+    sent.on('error', () => resolve(false));
+    if (body) sent.write(body);
+    sent.end();
+  });
+  async function main() {
+    let failed = 0;
+    for (let i = 0; i < 100; i++) {
+      if (!(await ask('GET'))) failed++;
+      if (!(await ask('POST', upload))) failed++;
+    }
+    console.log(failed === 0 ? 'none failed' : failed + ' failed');
+    agent.destroy();
+  }
+  void main();
+`;
+
 /** A proxy to a target, closed after the test. */
 function pass(target: string): ReturnType<typeof proxyPass> {
   const handler = proxyPass(target);
@@ -71,6 +111,22 @@ describe('a gateway behind https', () => {
       ['https'],
     ]);
   });
+
+  it.each([
+    ['as it has come', 20_000, []],
+    // What Node takes for much is more from 22 on.
+    ['that was edited', 90_000, [modifyResponse(doubled)]],
+  ])(
+    'takes a request as soon as the client has the answer before it, %s',
+    async (_what, size, edits) => {
+      const body = 'x'.repeat(size);
+      const upstream = await rawUpstream(
+        `HTTP/1.1 200 OK\r\nContent-Length: ${size}\r\n\r\n${body}`,
+      );
+      const { port } = await secure(appOf('node:http', ...edits, pass(upstream.url)));
+      expect(await runProgram(eagerClient(port))).toBe('none failed\n');
+    },
+  );
 
   it('closes at once where nothing is in flight, and behind an answer that is', async () => {
     const upstream = await rawUpstream((_bytes, socket) => {

@@ -6,6 +6,7 @@ import { exchangeOf, type Next } from '../exchange/exchange.js';
 import { type Callback, callable, inspect, known } from '../options.js';
 import { isPromise } from '../promises.js';
 import { setErrorFields } from '../transport/answer.js';
+import { breakOff } from '../transport/break-off.js';
 import { callListener, warnOfThrown } from '../warnings.js';
 
 /** An answer of one's own to an error. */
@@ -64,7 +65,7 @@ export function proxyErrors(options: ProxyErrorsOptions = {}): ErrorHandler {
       callListener('proxyErrors: log() threw', log, error, req, exchangeOf(req, res).attempts);
     }
     if (res.headersSent) {
-      res.destroy();
+      breakOff(res);
       return;
     }
     begin(res, error);
@@ -98,7 +99,7 @@ function answered(
   } catch (cause) {
     warn(cause);
     if (res.headersSent) {
-      res.destroy();
+      breakOff(res);
       return true;
     }
     begin(res, error);

@@ -78,7 +78,11 @@ function* piecesOf(bytes: Buffer): Generator<Buffer> {
 
 /** Ends an answer of which the rest, `last`, is known, together with the others of this turn. */
 export function sendWhole(exchange: Exchange, last?: Buffer): void {
-  departures.add(exchange, last);
+  const { socket } = exchange.res;
+  // What TLS gets at the end of a turn is not out before the client's next request is read, and Node, which then
+  // takes that for one behind an answer of some length, may end the connection under it.
+  if (socket !== null && 'encrypted' in socket) leave(exchange, last);
+  else departures.add(exchange, last);
   lingerOnUpload(exchange.req, exchange.res);
 }
 

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import { isHttp2 } from '../exchange/answers.js';
 
 /** Breaks the connection in the middle of a body: the one way left to say that it is not whole. */
@@ -12,5 +13,7 @@ export function breakOff(res: ServerResponse): void {
   if (!delimited && socket?.remoteFamily && !('encrypted' in socket) && !socket.writableEnded) {
     socket.resetAndDestroy();
   }
+  // From Node 24 on, an answer that waits behind another one would leave its connection as it is, and whoever waits.
+  if (socket === null) res.once('socket', (own: Socket) => own.destroy());
   res.destroy();
 }

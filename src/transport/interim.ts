@@ -31,9 +31,8 @@ function sendInterim(res: ServerResponse, status: number, lines: readonly string
     res.stream.additionalHeaders({ ...http2Lines(lines), ':status': status });
     return;
   }
-  // Without a socket, the answer to an earlier request of the pipeline is still being written.
-  if (res.req.httpVersionMinor === 0 || res.socket === null) return;
+  if (res.req.httpVersionMinor === 0) return;
   let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Interim'}\r\n`;
   for (let i = 0; i < lines.length; i += 2) head += `${lines[i]}: ${lines[i + 1]}\r\n`;
-  res.socket.write(`${head}\r\n`, 'latin1');
+  res.socket?.write(`${head}\r\n`, 'latin1');
 }
