@@ -1,5 +1,7 @@
+import { once } from 'node:events';
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { connect as connectSocket, createServer as createNetServer, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from '@jest/globals';
 import { loadBalancer, proxyPass, Upstream, UpstreamPool } from 'headrace';
 import { type ConnectionOptions, connectionSettings } from '../../src/connection-settings.js';
@@ -61,6 +63,48 @@ async function heldUpstream({ answer = echo, options = {}, free = 0 } = {}) {
   });
   return { port: await listen(server), sockets, goOn };
 }
+
+/** An upstream that takes the end of a connection, and does not end its own side. */
+async function clingingUpstream(answer: Answer): Promise<{ port: number; sockets: Socket[] }> {
+  const inner = await http2Upstream(answer);
+  const sockets: Socket[] = [];
+  const server = createNetServer({ allowHalfOpen: true }, (socket) => {
+    sockets.push(socket);
+    const onwards = connectSocket({ port: inner.port, host: '127.0.0.1', allowHalfOpen: true });
+    for (const [from, to] of [
+      [socket, onwards],
+      [onwards, socket],
+    ] as const) {
+      from.on('error', () => {});
+      from.on('data', (bytes) => to.write(bytes));
+      closeAfter(() => from.destroy());
+    }
+  });
+  return { port: await listen(server), sockets };
+}
+
+describe('a session that is over', () => {
+  it.each<[string, Answer, ConnectionOptions, number]>([
+    ['idle for too long', echo, { keepAliveMs: 50 }, 5_000],
+    ['given up', () => {}, {}, 100],
+  ])(
+    'since it was %s ends when the upstream does not close its side',
+    async (_what, answer, options, timeoutMs) => {
+      const { port, sockets } = await clingingUpstream(answer);
+      const { upstream, connections } = connectionsAt(port, options);
+      await status(connections, ownRequest(upstream, '/', [], timeoutMs)).catch(() => {});
+      await eventually('the end of it', () => connections.counts?.().open === 0);
+      await upstream.close();
+      // What is written to the other end of a closed socket comes back as a reset.
+      const refused = once(sockets[0] as Socket, 'error');
+      sockets[0]?.write('x');
+      await delay(50);
+      sockets[0]?.write('x');
+      await refused;
+      expect(sockets).toHaveLength(1);
+    },
+  );
+});
 
 describe('requests that wait for a session', () => {
   it('and that nobody wants any more when their turn comes are passed over, however many they are', async () => {

@@ -56,9 +56,10 @@ export class Http2Connections implements Connections, SessionOwner, Http2Line {
 
   counts(): ConnectionCounts {
     const { open = 0, idle = 0, waiting = 0 } = this.#http1.counts?.() ?? {};
+    const sessions = this.#sessions.filter((one) => !one.isOver);
     return {
-      open: open + this.#sessions.length,
-      idle: idle + this.#sessions.filter(({ isIdle }) => isIdle).length,
+      open: open + sessions.length,
+      idle: idle + sessions.filter(({ isIdle }) => isIdle).length,
       waiting: waiting + this.#queue.size,
     };
   }

@@ -12,6 +12,8 @@ const STREAM_WINDOW_BYTES = 262_144;
 const SESSION_WINDOW_BYTES = 1_048_576;
 /** Most fields that Node reads; how many are too many, the transport decides. */
 const MAX_FIELDS = 1_000;
+/** How long the upstream has to close its side of a connection that is over. */
+const PARTING_MS = 1_000;
 /** HTTP/2 numbers streams, and has only so many numbers. */
 const MAX_SERVED = 2 ** 29;
 
@@ -32,12 +34,14 @@ export class Http2Session implements Http2Sender {
   /** Which one it is, counted from 1; 0 until it is open. */
   number = 0;
   readonly #session: ClientHttp2Session;
+  readonly #socket: Socket;
   readonly #settings: ConnectionSettings;
   readonly #owner: SessionOwner;
   #limit = 0;
   #streams = 0;
   #served = 0;
   #idle: NodeJS.Timeout | undefined = undefined;
+  #parting: NodeJS.Timeout | undefined = undefined;
   #error: Error | undefined = undefined;
 
   constructor(
@@ -46,6 +50,7 @@ export class Http2Session implements Http2Sender {
     settings: ConnectionSettings,
     owner: SessionOwner,
   ) {
+    this.#socket = socket;
     this.#settings = settings;
     this.#owner = owner;
     this.#session = connect(origin, {
@@ -71,6 +76,11 @@ export class Http2Session implements Http2Sender {
     return this.#streams === 0;
   }
 
+  /** Whether all that is left of it is to wait for the upstream to close as well. */
+  get isOver(): boolean {
+    return this.isEnding && this.isIdle;
+  }
+
   /** Whether it takes no streams any more. */
   get isEnding(): boolean {
     return this.#session.closed || this.#session.destroyed || this.#served >= MAX_SERVED;
@@ -89,6 +99,7 @@ export class Http2Session implements Http2Sender {
     // A connection that has died without a word looks just like this, and would hold up everything.
     if (slow || this.#served >= MAX_SERVED) this.close();
     else if (this.#streams === 0) this.#rest();
+    this.#part();
     this.#owner.freed();
   }
 
@@ -103,6 +114,15 @@ export class Http2Session implements Http2Sender {
   close(): void {
     clearTimeout(this.#idle);
     if (!this.#session.destroyed) this.#session.close();
+    this.#part();
+  }
+
+  /** Node waits for the other side to close as well, for as long as that takes. */
+  #part(): void {
+    if (!this.isOver || this.#socket.destroyed || this.#parting !== undefined) return;
+    this.#session.unref();
+    this.#parting = setTimeout(() => this.#socket.destroy(), PARTING_MS);
+    this.#parting.unref();
   }
 
   #listen(session: ClientHttp2Session): void {
@@ -128,6 +148,7 @@ export class Http2Session implements Http2Sender {
     session.once('close', () => {
       clearTimeout(timer);
       clearTimeout(this.#idle);
+      clearTimeout(this.#parting);
       this.#owner.closed(this, this.#error);
     });
   }
