@@ -92,11 +92,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'connection-settings.ts': ['tls-settings.ts'],
   'ignore.ts': [],
   'lists.ts': [],
+  'deadline.ts': [],
   'promises.ts': [],
   'tls-settings.ts': [],
   'warnings.ts': [],
 };
 const SHARED = [
+  'deadline.ts',
   'options.ts',
   'backtracking.ts',
   'connection-settings.ts',

@@ -1,5 +1,6 @@
 import { Agent, type Dispatcher, request } from 'undici';
 import type { AnyDispatcher } from '../connection-settings.js';
+import { Deadline } from '../deadline.js';
 
 /** What bounds a fetch. */
 export interface FetchLimits {
@@ -18,10 +19,9 @@ export async function fetchJson(url: string, limits: FetchLimits): Promise<unkno
   const { timeoutMs, maxBytes } = limits;
   const own = limits.dispatcher === undefined ? ownAgent(limits) : undefined;
   const ended = new AbortController();
-  const timer = setTimeout(() => {
+  const deadline = new Deadline(timeoutMs, () => {
     ended.abort(new Error(`no whole answer within ${timeoutMs} ms`));
-  }, timeoutMs);
-  timer.unref();
+  });
   try {
     const { statusCode, body } = await request(url, {
       dispatcher: own ?? (limits.dispatcher as Dispatcher),
@@ -36,7 +36,7 @@ export async function fetchJson(url: string, limits: FetchLimits): Promise<unkno
     }
     return JSON.parse(await textOf(body, maxBytes));
   } finally {
-    clearTimeout(timer);
+    deadline.end();
     await own?.destroy();
   }
 }

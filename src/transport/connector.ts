@@ -4,9 +4,9 @@ import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import { isNativeError } from 'node:util/types';
 import { buildConnector, errors } from 'undici';
 import type { ConnectionSettings } from '../connection-settings.js';
+import { Deadline } from '../deadline.js';
 import { inspect } from '../options.js';
 import type { Upstream } from '../upstreams/upstream.js';
-import { Deadline } from './deadline.js';
 import { lookupIn, strayed } from './pinned-lookup.js';
 
 /** Begins to open a socket, and says when it is connected, or why not. */

@@ -1,5 +1,6 @@
 import type { LookupAddress } from 'node:dns';
 import { connect, type Socket } from 'node:net';
+import { Deadline } from '../deadline.js';
 import { type Attempt, beginAttempt } from '../exchange/attempt.js';
 import {
   ClientClosedError,
@@ -41,7 +42,7 @@ class Call implements InFlight {
   readonly #resolve: (dialled: Dialled) => void;
   readonly #reject: (error: ProxyError) => void;
   #socket: Socket | undefined = undefined;
-  #timer: NodeJS.Timeout | undefined = undefined;
+  #deadline: Deadline | undefined = undefined;
 
   constructor(
     exchange: Exchange,
@@ -67,10 +68,9 @@ class Call implements InFlight {
     const lookup = lookupIn(addresses);
     const socket = connect({ host, port, lookup, allowHalfOpen: true, noDelay: true });
     this.#socket = socket;
-    this.#timer = setTimeout(() => {
+    this.#deadline = new Deadline(timeoutMs, () => {
       socket.destroy(new ConnectTimeoutError({ upstream: this.#upstream }));
-    }, timeoutMs);
-    this.#timer.unref();
+    });
     socket.once('error', this.#fail);
     socket.once('connect', () => {
       const refusal = strayed(socket, addresses);
@@ -105,7 +105,7 @@ class Call implements InFlight {
   };
 
   #end(): void {
-    clearTimeout(this.#timer);
+    this.#deadline?.end();
     if (this.#exchange.inFlight === this) this.#exchange.inFlight = undefined;
   }
 }

@@ -1,6 +1,7 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
 import { Readable } from 'node:stream';
 import { type Dispatcher, errors } from 'undici';
+import { Deadline } from '../deadline.js';
 import { BadResponseError, ConnectError } from '../exchange/errors.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { Carrier, SendOptions } from './carrier.js';
@@ -51,7 +52,7 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   readonly #line: Http2Line;
   #sender: Http2Sender | undefined = undefined;
   #stream: ClientHttp2Stream | undefined = undefined;
-  #timer: NodeJS.Timeout | undefined = undefined;
+  #deadline: Deadline | undefined = undefined;
   #answered = false;
   /** The upstream has ended the stream, and it was not just cut off. */
   #whole = false;
@@ -141,7 +142,7 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   resume(): void {
     this.paused = false;
     this.#stream?.resume();
-    this.#timer?.refresh();
+    this.#deadline?.refresh();
   }
 
   /** Streams end by themselves; the connection is not theirs to cut. */
@@ -192,19 +193,19 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
       return;
     }
     if (this.#answered) this.#wait(this.options.limits.bodyTimeoutMs);
-    else this.#timer?.refresh();
+    else this.#deadline?.refresh();
   }
 
   #takeChunk(chunk: Buffer): void {
     if (this.#over) return;
-    this.#timer?.refresh();
+    this.#deadline?.refresh();
     this.#missing -= chunk.length;
     this.handler.onResponseData?.(this, chunk);
   }
 
   #upload(body: Readable, stream: ClientHttp2Stream): void {
     body.on('data', () => {
-      if (!this.#answered) this.#timer?.refresh();
+      if (!this.#answered) this.#deadline?.refresh();
     });
     body.once('error', (error) => {
       this.#cancel();
@@ -218,16 +219,15 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   }
 
   #wait(ms: number): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#expire(), ms);
-    this.#timer.unref();
+    this.#deadline?.end();
+    this.#deadline = new Deadline(ms, () => this.#expire());
   }
 
   #expire(): void {
     // It is the client that keeps a paused body waiting, or an upload, and it has limits of its own.
     if (this.paused) return;
     if (!this.#answered && hasTaken(this.#stream, this.options.body)) {
-      this.#timer?.refresh();
+      this.#deadline?.refresh();
       return;
     }
     const { HeadersTimeoutError, BodyTimeoutError } = errors;
@@ -241,7 +241,7 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   #finish(): void {
     if (this.#over) return;
     this.#over = true;
-    clearTimeout(this.#timer);
+    this.#deadline?.end();
     this.handler.onResponseEnd?.(this, {});
     this.#dropUpload();
   }
@@ -268,7 +268,7 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   #settle(error: Error): void {
     if (this.#over) return;
     this.#over = true;
-    clearTimeout(this.#timer);
+    this.#deadline?.end();
     this.handler.onResponseError?.(this, error);
     this.#dropUpload();
   }

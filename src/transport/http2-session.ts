@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { errors } from 'undici';
 import type { ConnectionSettings } from '../connection-settings.js';
+import { Deadline } from '../deadline.js';
 import type { Http2Request, Http2Sender } from './http2-request.js';
 
 /** Streams on one connection, where the upstream would take more. */
@@ -127,16 +128,14 @@ export class Http2Session implements Http2Sender {
 
   #listen(session: ClientHttp2Session): void {
     session.once('connect', () => session.setLocalWindowSize(SESSION_WINDOW_BYTES));
-    const timer = setTimeout(
-      () => session.destroy(new errors.ConnectTimeoutError('no stream may be opened')),
-      this.#settings.connectTimeoutMs,
-    );
-    timer.unref();
+    const deadline = new Deadline(this.#settings.connectTimeoutMs, () => {
+      session.destroy(new errors.ConnectTimeoutError('no stream may be opened'));
+    });
     session.on('remoteSettings', ({ maxConcurrentStreams = MAX_STREAMS }) => {
       this.#limit = Math.min(maxConcurrentStreams, MAX_STREAMS);
       // One that takes no streams yet is not open: others beside it would take no more.
       if (this.number === 0 && this.#limit > 0) {
-        clearTimeout(timer);
+        deadline.end();
         this.#owner.opened(this);
         this.#rest();
       }
@@ -146,7 +145,7 @@ export class Http2Session implements Http2Sender {
       this.#error = error;
     });
     session.once('close', () => {
-      clearTimeout(timer);
+      deadline.end();
       clearTimeout(this.#idle);
       clearTimeout(this.#parting);
       this.#owner.closed(this, this.#error);

@@ -2,6 +2,7 @@ import type { LookupAddress } from 'node:dns';
 import type { IncomingMessage } from 'node:http';
 import { isIP, type Server } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { Deadline } from '../deadline.js';
 import { plainAddress } from '../exchange/client.js';
 import {
   ConnectError,
@@ -62,17 +63,16 @@ function resolve(host: string, lookup: TargetLookup, timeoutMs: number): Promise
   return new Promise((settle, reject) => {
     const giveUp = () =>
       reject(new ConnectTimeoutError({ cause: new Error(`No answer for ${host}`) }));
-    const timer = setTimeout(giveUp, timeoutMs);
-    timer.unref();
+    const deadline = new Deadline(timeoutMs, giveUp);
     const fail = (cause: unknown) => {
-      clearTimeout(timer);
+      deadline.end();
       reject(new ConnectError({ cause }));
     };
     try {
       const asked: unknown = lookup(host, { all: true }, (error, addresses) => {
         if (error) return fail(error);
         if (!areAddresses(addresses)) return fail(new Error(`No addresses for ${host}`));
-        clearTimeout(timer);
+        deadline.end();
         settle(addresses.map(({ address }) => ({ address, family: isIP(address) })));
       });
       if (isPromise(asked)) asked.then(undefined, fail);

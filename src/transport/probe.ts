@@ -1,6 +1,7 @@
 import { StringDecoder } from 'node:string_decoder';
 import type { Dispatcher } from 'undici';
 import { connectionSettings } from '../connection-settings.js';
+import { Deadline } from '../deadline.js';
 import type { ProbeResult } from '../upstreams/active-health.js';
 import type { Upstream } from '../upstreams/upstream.js';
 import type { SendOptions } from './carrier.js';
@@ -45,7 +46,7 @@ class ProbeHandler implements Dispatcher.DispatchHandler {
   readonly #resolve: (result: ProbeResult) => void;
   readonly #reject: (error: Error) => void;
   #controller: Dispatcher.DispatchController | undefined = undefined;
-  #timer: NodeJS.Timeout | undefined = undefined;
+  #deadline: Deadline | undefined = undefined;
   #status = 0;
   /** A character may come in two chunks. */
   readonly #decoder = new StringDecoder('utf8');
@@ -63,13 +64,12 @@ class ProbeHandler implements Dispatcher.DispatchHandler {
   }
 
   limit(timeoutMs: number, request: SendOptions): void {
-    this.#timer = setTimeout(() => {
+    this.#deadline = new Deadline(timeoutMs, () => {
       const error = new Error(`no answer within ${timeoutMs} ms`);
       this.onResponseError(undefined, error);
       if (this.#controller === undefined) request.connection?.leave?.(error);
       else this.#controller.abort(error);
-    }, timeoutMs);
-    this.#timer.unref();
+    });
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -90,12 +90,12 @@ class ProbeHandler implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    clearTimeout(this.#timer);
+    this.#deadline?.end();
     this.#done();
   }
 
   onResponseError(_controller: unknown, error: Error): void {
-    clearTimeout(this.#timer);
+    this.#deadline?.end();
     if (this.#over) return;
     this.#over = true;
     this.#reject(error);

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
+import { Deadline } from '../deadline.js';
 import { isHttp2 } from '../exchange/answers.js';
 import {
   BodyConsumedError,
@@ -34,7 +35,7 @@ export class RequestBody extends Readable {
   #begun = false;
   /** Whether an earlier try has read all of it. */
   #isWhole = false;
-  #timer: NodeJS.Timeout | undefined = undefined;
+  #deadline: Deadline | undefined = undefined;
 
   constructor(exchange: Exchange, upstream: Upstream, settings: TransportSettings) {
     super();
@@ -85,7 +86,7 @@ export class RequestBody extends Readable {
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    clearTimeout(this.#timer);
+    this.#deadline?.end();
     this.#req.off('data', this.#onData);
     this.#req.off('newListener', this.#onListener);
     this.#req.off('end', this.#onEnd);
@@ -116,12 +117,12 @@ export class RequestBody extends Readable {
     if (this.#isOurs && !isText && upload?.chunks === undefined) spendWhenWritten(chunk);
     this.#count(chunk);
     if (this.push(chunk)) {
-      this.#timer?.refresh();
+      this.#deadline?.refresh();
     } else {
       this.#req.pause();
       // From here on it is the upstream that keeps the body waiting, and that has its own timeout.
-      clearTimeout(this.#timer);
-      this.#timer = undefined;
+      this.#deadline?.end();
+      this.#deadline = undefined;
     }
   }
 
@@ -155,11 +156,8 @@ export class RequestBody extends Readable {
 
   /** The client must go on within the time that a body may stand still. */
   #wait(): void {
-    if (this.#timer !== undefined) return;
-    this.#timer = setTimeout(
-      () => this.destroy(new BodyTimeoutError(undefined, 408)),
-      this.#settings.bodyTimeoutMs,
-    );
-    this.#timer.unref();
+    this.#deadline ??= new Deadline(this.#settings.bodyTimeoutMs, () => {
+      this.destroy(new BodyTimeoutError(undefined, 408));
+    });
   }
 }

@@ -1,4 +1,5 @@
 import type { Dispatcher } from 'undici';
+import { Deadline } from '../deadline.js';
 import type { InFlight } from '../exchange/exchange.js';
 import { emptyList } from '../lists.js';
 import type { SendOptions } from './carrier.js';
@@ -42,7 +43,7 @@ export class Subrequest implements Dispatcher.DispatchHandler, InFlight {
   #options: SendOptions;
   readonly #end: SubrequestEnd;
   #controller: Dispatcher.DispatchController | undefined = undefined;
-  #timer: NodeJS.Timeout | undefined = undefined;
+  #deadline: Deadline | undefined = undefined;
   #again = false;
   #status = 0;
   #lines: readonly string[] = [];
@@ -58,10 +59,9 @@ export class Subrequest implements Dispatcher.DispatchHandler, InFlight {
 
   /** Sends it. Whatever happens, it has ended after `timeoutMs`. */
   send(timeoutMs: number): void {
-    this.#timer = setTimeout(() => {
+    this.#deadline = new Deadline(timeoutMs, () => {
       this.#stop(new Error(`no answer within ${timeoutMs} ms`));
-    }, timeoutMs);
-    this.#timer.unref();
+    });
     try {
       this.#connections.dispatch(this.#options, this);
     } catch (error) {
@@ -98,12 +98,12 @@ export class Subrequest implements Dispatcher.DispatchHandler, InFlight {
   }
 
   onResponseEnd(): void {
-    clearTimeout(this.#timer);
+    this.#deadline?.end();
     this.#done();
   }
 
   onResponseError(_controller: unknown, error: Error): void {
-    if (this.#over) return clearTimeout(this.#timer);
+    if (this.#over) return this.#deadline?.end();
     // The keep-alive race: the server has closed an idle connection as we sent.
     const wasLost =
       'code' in error && ['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE'].includes(String(error.code));
@@ -127,7 +127,7 @@ export class Subrequest implements Dispatcher.DispatchHandler, InFlight {
   }
 
   #fail(error: Error): void {
-    clearTimeout(this.#timer);
+    this.#deadline?.end();
     if (this.#over) return;
     this.#over = true;
     this.#end.reject(this.#status === 0 ? error : new BrokenAnswerError(this.#status, error));

@@ -1,9 +1,9 @@
 import type { Dispatcher } from 'undici';
+import { Deadline } from '../deadline.js';
 import type { Attempt } from '../exchange/attempt.js';
 import type { Exchange } from '../exchange/exchange.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
 import type { Connections } from './connections.js';
-import { Deadline } from './deadline.js';
 import { log, logTry } from './log.js';
 import type { OutgoingRequest } from './request.js';
 import type { TransportSettings } from './settings.js';

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { Deadline } from '../deadline.js';
 import { BodyTimeoutError, ClientClosedError } from '../exchange/errors.js';
 import type { Exchange, InFlight } from '../exchange/exchange.js';
 
@@ -21,7 +22,7 @@ export class UploadStart implements InFlight {
   readonly #exchange: Exchange;
   readonly #go: () => void;
   readonly #fail: (error: unknown) => void;
-  readonly #timer: NodeJS.Timeout;
+  readonly #deadline: Deadline;
   readonly #onReadable = (): void => {
     this.#end();
     this.#go();
@@ -37,11 +38,10 @@ export class UploadStart implements InFlight {
     this.#go = go;
     this.#fail = fail;
     exchange.inFlight = this;
-    this.#timer = setTimeout(() => {
+    this.#deadline = new Deadline(timeoutMs, () => {
       this.#end();
       fail(new BodyTimeoutError(undefined, 408));
-    }, timeoutMs);
-    this.#timer.unref();
+    });
     exchange.req.on('readable', this.#onReadable);
   }
 
@@ -54,7 +54,7 @@ export class UploadStart implements InFlight {
   }
 
   #end(): void {
-    clearTimeout(this.#timer);
+    this.#deadline.end();
     this.#exchange.req.off('readable', this.#onReadable);
     if (this.#exchange.inFlight === this) this.#exchange.inFlight = undefined;
   }

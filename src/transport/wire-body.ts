@@ -2,6 +2,7 @@ import { AsyncResource } from 'node:async_hooks';
 import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
+import { Deadline } from '../deadline.js';
 import type { ProxyError } from '../exchange/errors.js';
 import type { Exchange } from '../exchange/exchange.js';
 import type { UpstreamResponse, WriteHead } from '../exchange/upstream-response.js';
@@ -48,7 +49,7 @@ export class WireBody {
   #trailers: [string, string][] | undefined = undefined;
   #paused = false;
   #waited = false;
-  #stall: NodeJS.Timeout | undefined = undefined;
+  #stall: Deadline | undefined = undefined;
 
   constructor(exchange: Exchange, timeoutMs: number, owner: BodyOwner) {
     this.#exchange = exchange;
@@ -213,8 +214,7 @@ export class WireBody {
       // Not by `this`: compression() puts the listener on a stream of its own.
       res.on('drain', () => this.resume());
     }
-    this.#stall = setTimeout(() => this.#owner.stalled(), this.#timeoutMs);
-    this.#stall.unref();
+    this.#stall = new Deadline(this.#timeoutMs, () => this.#owner.stalled());
   }
 
   /** Its connection carries something else from here on, or nothing any more. */
@@ -225,7 +225,7 @@ export class WireBody {
 
   #stopWaiting(): void {
     if (this.#stall === undefined) return;
-    clearTimeout(this.#stall);
+    this.#stall.end();
     this.#stall = undefined;
   }
 }

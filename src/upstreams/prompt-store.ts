@@ -1,3 +1,4 @@
+import { Deadline } from '../deadline.js';
 import { RateLimitStoreError } from '../exchange/errors.js';
 import { inspect } from '../options.js';
 import { isPromise } from '../promises.js';
@@ -94,20 +95,19 @@ export class PromptStore {
   #inTime(pending: Promise<RateLimitInfo>): Promise<RateLimitInfo> {
     const { timeoutMs, now } = this.#settings;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
+      const deadline = new Deadline(timeoutMs, () => {
         this.#isOverdue = true;
         this.#askAgainAt = now() + timeoutMs;
         reject(this.#overdue());
-      }, timeoutMs);
-      timer.unref();
+      });
       pending.then(
         (info) => {
-          clearTimeout(timer);
+          deadline.end();
           this.#isOverdue = false;
           resolve(info);
         },
         (cause: unknown) => {
-          clearTimeout(timer);
+          deadline.end();
           reject(storeError(cause));
         },
       );

@@ -1,3 +1,4 @@
+import { Deadline } from '../../deadline.js';
 import type { DnsResolver } from './dns-records.js';
 
 /** How long a resolver may take for an answer. Those of Node give up before, with the settings we give them. */
@@ -16,19 +17,18 @@ export function limitedResolver(resolver: DnsResolver, signal: AbortSignal): Dns
 }
 
 async function inTime<T>(answer: Promise<T>, name: string, signal: AbortSignal): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
+  let deadline: Deadline | undefined;
   let stop = (): void => {};
   const limit = new Promise<never>((_resolve, reject) => {
     const message = `fromDns: no answer for ${name} within ${ANSWER_TIMEOUT_MS} ms`;
-    timer = setTimeout(() => reject(new Error(message)), ANSWER_TIMEOUT_MS);
-    timer.unref();
+    deadline = new Deadline(ANSWER_TIMEOUT_MS, () => reject(new Error(message)));
     stop = () => reject(signal.reason);
   });
   signal.addEventListener('abort', stop);
   try {
     return await Promise.race([answer, limit]);
   } finally {
-    clearTimeout(timer);
+    deadline?.end();
     signal.removeEventListener('abort', stop);
   }
 }

@@ -10,6 +10,12 @@ export class Deadline {
     this.#timer.unref();
   }
 
+  /** The time begins anew. */
+  refresh(): void {
+    clearImmediate(this.#afterIo);
+    this.#timer.refresh();
+  }
+
   /** It has been kept. */
   end(): void {
     clearTimeout(this.#timer);
