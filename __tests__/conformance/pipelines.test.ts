@@ -128,3 +128,25 @@ describe('an answer that breaks off before its turn', () => {
     expect(await client.closed()).toContain('first');
   });
 });
+
+describe('an upgrade that nobody takes, without attach()', () => {
+  const HIDDEN = 'GET /hidden HTTP/1.1\r\nHost: gateway\r\n\r\n';
+  const UPGRADE =
+    'GET /a HTTP/1.1\r\nHost: gateway\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n';
+  const POST = `POST /b HTTP/1.1\r\nHost: gateway\r\nContent-Length: ${HIDDEN.length}\r\n\r\n`;
+
+  it.each(frameworks)('is the last request of its connection, under %s', async (framework) => {
+    const upstream = await byHand();
+    const { port } = await gateway(framework, proxyPass(upstream.url));
+    const client = await rawClient(port, UPGRADE + POST);
+    await eventually('the first', () => upstream.asked.length === 1);
+    // Node's parser has lost the head of the POST, and would take its body for a request.
+    client.write(HIDDEN);
+    await settled(() => upstream.asked.length);
+    upstream.asked[0]?.answer(answerOf('ordinary'));
+    const received = await client.closed();
+    expect(received).toMatch(/^Connection: close\r$/m);
+    expect(received).toContain('ordinary');
+    expect(upstream.received()).not.toContain('/hidden');
+  });
+});

@@ -15,7 +15,7 @@ import { alreadyAnswered, deliver, editThen, fail } from '../transport/deliver.j
 import { dial } from '../transport/dial.js';
 import { countForwards } from '../transport/max-forwards.js';
 import { type Permits, permittedAddresses, type TargetLookup } from '../transport/permitted.js';
-import { guardMessage } from '../transport/request-guard.js';
+import { endBehindUpgrade, guardMessage } from '../transport/request-guard.js';
 import {
   isForProxy,
   originOf,
@@ -158,6 +158,7 @@ export function forwardProxy(options: ForwardProxyOptions = {}): ForwardProxy {
     let target: RequestedTarget;
     try {
       guardMessage(req, false);
+      endBehindUpgrade(exchange);
       target = requestedTarget(req);
       if (req.method === 'CONNECT') guardConnect(exchange);
       if (countForwards(exchange)) return;

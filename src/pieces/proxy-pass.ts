@@ -8,7 +8,7 @@ import { alreadyAnswered, deliver, editThen, fail } from '../transport/deliver.j
 import { countForwards } from '../transport/max-forwards.js';
 import { refuseForeign } from '../transport/other-proxies.js';
 import { probe } from '../transport/probe.js';
-import { guardRequest } from '../transport/request-guard.js';
+import { endBehindUpgrade, guardRequest } from '../transport/request-guard.js';
 import { makeRoom } from '../transport/room-for-fields.js';
 import { warnOfRuntime } from '../transport/runtime.js';
 import { send } from '../transport/send.js';
@@ -92,6 +92,7 @@ export function proxyPass(first?: Target | ProxyPassOptions, second?: ProxyPassO
     discardHeld(exchange);
     try {
       guardRequest(req, settings.allowTrace);
+      endBehindUpgrade(exchange);
       refuseForProxy(req);
       if (countForwards(exchange)) return;
     } catch (error) {

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
-import { isDistrusted } from '../exchange/distrust.js';
+import { distrustConnection, isDistrusted } from '../exchange/distrust.js';
 import { BadRequestError } from '../exchange/errors.js';
+import type { Exchange } from '../exchange/exchange.js';
 import { nominated } from '../exchange/fields.js';
 
 /** Node 20 drops fields past this one from `headers` and keeps them in `rawHeaders`. */
@@ -95,6 +96,18 @@ function guardHttp1(req: IncomingMessage): void {
       throw new BadRequestError('The Host field is not a host');
     }
   }
+}
+
+/**
+ * An upgrade that nobody has taken is an ordinary request, and has to be the last one: Node's parser has dropped what
+ * came with it by then, and goes on with what comes next, in the middle of a request or not.
+ */
+export function endBehindUpgrade({ req, res, clientEnd }: Exchange): void {
+  if (req.headers.upgrade === undefined || clientEnd !== undefined) return;
+  // As the parser reads it.
+  if (!/\bupgrade\b/i.test(req.headers.connection ?? '')) return;
+  distrustConnection(req);
+  res.shouldKeepAlive = false;
 }
 
 const ABSOLUTE = /^https?:\/\/([^/?#]*)/i;
