@@ -20,6 +20,7 @@ import {
   rawUpstream,
   refusing,
 } from '../helpers/servers.js';
+import { eventually } from '../helpers/settled.js';
 
 const GET = 'GET /path HTTP/1.1\r\nHost: gateway\r\n\r\n';
 
@@ -200,5 +201,23 @@ describe.each(frameworks)('proxyErrors() in %s', (framework) => {
     const { port } = await gateway(framework, open, proxyErrors());
     const res = await rawRequest(port, GET);
     expect([res.status, res.header('retry-after')]).toEqual([503, '7']);
+  });
+});
+
+describe('a request that is refused, and its connection closed', () => {
+  it.each([
+    ['POST / HTTP/1.1\r\nHost: gateway\r\nTransfer-Encoding: identity\r\n\r\n', 501],
+    ['POST / HTTP/1.0\r\nHost: gateway\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n', 400],
+  ])('has failed, and its client has not left: %j', async (request, status) => {
+    const outcomes: string[] = [];
+    const watch: Middleware = (req, res, next) => {
+      exchangeOf(req, res).onOutcome(({ outcome }) => outcomes.push(String(outcome)));
+      next();
+    };
+    const target = (await rawUpstream()).url;
+    const { port } = await gateway('express 5', watch, proxyPass(target), proxyErrors());
+    expect((await rawRequest(port, request)).status).toBe(status);
+    await eventually('the outcome', () => outcomes.length === 1);
+    expect(outcomes).toEqual(['failed']);
   });
 });

@@ -112,6 +112,24 @@ describe('an upstream that closes idle connections', () => {
   });
 
   it.each([
+    ['one byte', 'H'],
+    ['half a head', 'HTTP/1.1 200 OK\r\nX-'],
+    ['100 Continue', 'HTTP/1.1 100 Continue\r\n\r\n'],
+  ])('and ends behind %s of its answer is not one that nothing came from', async (_what, bytes) => {
+    const upstream = await rawUpstream((request, socket) => {
+      if (!request.startsWith('DELETE')) return OK;
+      // A gateway that reads both at once would know of the bytes only by the end.
+      socket.write(bytes, () => setTimeout(() => socket.end(), 20));
+      return undefined;
+    });
+    const { port } = await gateway('express 5', proxyPass(upstream.url, { connections: 1 }));
+    await rawRequest(port, GET);
+    const res = await rawRequest(port, 'DELETE /a HTTP/1.1\r\nHost: gateway\r\n\r\n');
+    expect(res.status).toBe(502);
+    expect(upstream.received().match(/^DELETE/gm)).toHaveLength(1);
+  });
+
+  it.each([
     ['reset', (socket: Socket) => socket.resetAndDestroy()],
     ['ended', (socket: Socket) => socket.end()],
     ['spoiled', (socket: Socket) => socket.write('evil')],

@@ -701,3 +701,26 @@ describe.each(frameworks)('Expect: 100-continue under %s', (framework) => {
     expect(onlyRequest(upstream).body).toBe('abc');
   });
 });
+
+describe('a method whose requests have bodies by its definition', () => {
+  it.each([
+    ...['POST', 'PUT', 'PATCH', 'PROPFIND', 'PROPPATCH', 'REPORT', 'SEARCH', 'LOCK', 'ACL'],
+    ...['MKCOL', 'MKCALENDAR', 'MKACTIVITY', 'MERGE', 'CHECKOUT'],
+  ])('leaves the connection to the upstream open: %s', async (method) => {
+    const upstream = await rawUpstream();
+    const { port } = await gateway('node:http', proxyPass(upstream.url));
+    for (let i = 0; i < 2; i++) {
+      const request = `${method} /a HTTP/1.1\r\nHost: gateway\r\nContent-Length: 4\r\n\r\nbody`;
+      expect((await rawRequest(port, request)).status).toBe(200);
+    }
+    expect(upstream.sockets).toHaveLength(1);
+    expect(upstream.received().match(/\r\n\r\nbody/g)).toHaveLength(2);
+  });
+
+  it('is none for DELETE: a server that overlooks the body would read it as a request', async () => {
+    const upstream = await rawUpstream();
+    const { port } = await gateway('node:http', proxyPass(upstream.url));
+    await rawRequest(port, 'DELETE /a HTTP/1.1\r\nHost: gateway\r\nContent-Length: 4\r\n\r\nbody');
+    expect(upstream.received()).toMatch(/^connection: close\r$/im);
+  });
+});

@@ -27,7 +27,8 @@ function onAnswerClosed(this: ServerResponse): void {
   const exchange = (this as Carrier)[EXCHANGE] as Exchange;
   if (exchange.isTunnel) {
     exchange.settle('upgraded', exchange.failure);
-  } else if (isAnswered(this)) {
+  } else if (isAnswered(this) || (this.writableEnded && exchange.failure !== undefined)) {
+    // From Node 24 on, an answer that closes its connection is called finished a moment after that has closed.
     exchange.settle(exchange.failure === undefined ? 'completed' : 'failed', exchange.failure);
   } else if (exchange.outcome === undefined) {
     exchange.settle('client-closed', new ClientClosedError({ upstream: exchange.upstream }));

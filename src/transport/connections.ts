@@ -113,6 +113,7 @@ class Connection extends Client implements Carrier, Line, Waiter {
   wasReset = false;
   minorVersion: number | undefined = 1;
   awaitsHead = false;
+  hasBegun = false;
   answer: Awaited | undefined = undefined;
   place = -1;
   waiting: { resume(): void } | undefined = undefined;

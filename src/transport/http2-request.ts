@@ -39,6 +39,7 @@ export class Http2Request implements Dispatcher.DispatchController, Carrier {
   wasReset = false;
   minorVersion: number | undefined = 1;
   awaitsHead = false;
+  hasBegun = false;
   readonly line = undefined;
   /** Only sessions that were opened after so many others will do. */
   newerThan = 0;

@@ -12,8 +12,12 @@ import { climbs, outgoingPath, targetAuthority } from './request-guard.js';
 import type { TransportSettings } from './settings.js';
 import { wholeUpload } from './whole-upload.js';
 
-/** Methods that undici takes a body for granted with. */
-const EXPECTS_BODY = new Set(['POST', 'PUT', 'PATCH', 'QUERY', 'PROPFIND', 'PROPPATCH']);
+/** Methods of which every server that knows them expects a body: those of RFC 9110, WebDAV and its kin. */
+const EXPECTS_BODY = new Set([
+  ...['POST', 'PUT', 'PATCH', 'QUERY', 'SEARCH', 'PROPFIND', 'PROPPATCH', 'REPORT', 'LOCK', 'ACL'],
+  ...['MKCOL', 'MKCALENDAR', 'MKACTIVITY', 'MERGE', 'UPDATE', 'LABEL', 'ORDERPATCH'],
+  ...['CHECKIN', 'CHECKOUT', 'VERSION-CONTROL', 'BASELINE-CONTROL'],
+]);
 
 const REPLAYABLE = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
 

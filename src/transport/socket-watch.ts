@@ -12,6 +12,8 @@ export interface SocketWatcher {
   noteRead?(bytes: Buffer | null): void;
   /** Set by the transport when a request has gone out, cleared here at the first bytes after it. */
   awaitsHead: boolean;
+  /** Set at the first bytes behind a request, whatever they are. */
+  hasBegun: boolean;
 }
 
 /** How long a connection whose sending side broke may still say why. */
@@ -69,6 +71,7 @@ function inspectHeads(socket: Socket, watcher: SocketWatcher): void {
       if (early !== undefined) push.call(this, early);
       return push.call(this, null);
     }
+    watcher.hasBegun = true;
     let bytes = early === undefined ? chunk : Buffer.concat([early, chunk]);
     early = undefined;
     while (isInterim(bytes)) {

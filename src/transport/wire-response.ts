@@ -87,6 +87,7 @@ export class WireResponse
     this.#reused = connection === undefined || connection.isReused;
     if (connection === undefined) return;
     connection.awaitsHead = true;
+    connection.hasBegun = false;
     connection.minorVersion = 1;
   }
 
@@ -224,7 +225,7 @@ export class WireResponse
     return mayGoAgain(error, {
       sent: this.#controller !== undefined,
       reused: this.#reused,
-      answered: this.#head !== undefined || this.#interims > 0,
+      answered: !!this.#head || this.#interims > 0 || request.connection?.hasBegun === true,
       isOpen: request.connection?.isOpen === true,
       replayable: request.replayable,
     });
