@@ -19,8 +19,8 @@ export interface ConnectionOptions {
    */
   readonly connections?: number | undefined;
   /**
-   * How long a request waits until it can be sent, in milliseconds: for one of the `connections` to come free,
-   * or for a new one. Then it is answered with 503.
+   * How long a request waits for one of the `connections` to come free, in milliseconds. Then it is answered
+   * with 503.
    *
    * @default 30_000
    */

@@ -5,7 +5,7 @@ import { emptyList } from '../lists.js';
  * its beginning. Nothing waits for it: the body streams past as it comes.
  */
 export class KeptUpload {
-  readonly #maxBytes: number;
+  #maxBytes: number;
   #chunks: Buffer[] | undefined = emptyList();
   #length = 0;
   /** Whether the client has sent all of it. */
@@ -13,6 +13,11 @@ export class KeptUpload {
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
+  }
+
+  /** Keeps as much as somebody else needs, too, if it is not too late for that. */
+  allow(maxBytes: number): void {
+    this.#maxBytes = Math.max(this.#maxBytes, maxBytes);
   }
 
   /** What was read so far; `undefined` when it was too much to keep. */

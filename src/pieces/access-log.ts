@@ -110,8 +110,12 @@ export function accessLog(options: AccessLogOptions): Handler {
 
   return function accessLogMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
-    // Once the connection has closed, nobody knows any more who it was.
-    exchange.clientAddress ??= addressOf(req, trusts);
+    try {
+      // Once the connection has closed, nobody knows any more who it was.
+      exchange.clientAddress ??= addressOf(req, trusts);
+    } catch (error) {
+      warn(error);
+    }
     exchange.onOutcome(write);
     next?.();
   };

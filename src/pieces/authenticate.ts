@@ -115,14 +115,16 @@ class Gate {
   /** Asks the verifiers from the given one on. Nothing is waited for while they answer at once. */
   ask(exchange: Exchange, next: Next | undefined, from = 0, found = nothing()): void {
     for (let i = from; i < this.#verifiers.length; i++) {
-      let verdict: Verdict | Promise<Verdict>;
+      let identity: Identity | undefined;
       try {
-        verdict = (this.#verifiers[i] as Verifier).verify(exchange);
+        const verdict = (this.#verifiers[i] as Verifier).verify(exchange);
         if (isPromise(verdict)) return this.#wait(verdict, exchange, next, i, found);
-        if (isIdentity(verdict, i, found)) return pass(exchange, verdict, next);
+        if (isIdentity(verdict, i, found)) identity = verdict;
       } catch (cause) {
         found.failure ??= { cause };
       }
+      // Not in there: what comes next may throw, and that is no failure of a verifier's.
+      if (identity !== undefined) return pass(exchange, identity, next);
     }
     // By the length: a refusal is one whatever it gives for a reason.
     const isNobody = found.failure === undefined && found.refused.length === 0;

@@ -156,6 +156,7 @@ function routeByFunction(target: TargetFunction): Route {
 
 /** There is no other: retries must not take what is for this one to the pool of a balancer before. */
 function goTo(exchange: Exchange, upstream: Upstream): void {
+  if (exchange.pool !== undefined) exchange.lease(undefined);
   exchange.pool = undefined;
   exchange.upstream = upstream;
 }

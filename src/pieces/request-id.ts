@@ -3,8 +3,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { peerAddress } from '../exchange/client.js';
 import { exchangeOf, type Handler } from '../exchange/exchange.js';
 import { headHook } from '../exchange/head-hook.js';
+import { ownFieldNames } from '../exchange/own-fields.js';
 import { type RequestTrusts, type Trust, trustFor } from '../exchange/trust.js';
-import { type Callback, callable, fieldNames, inspect, known } from '../options.js';
+import { type Callback, callable, inspect, known } from '../options.js';
 import { fail } from '../transport/deliver.js';
 
 /** Options for {@link requestId}. */
@@ -47,7 +48,7 @@ export function requestId(options: RequestIdOptions = {}): Handler {
     trust = 'app',
     generate = newId,
   } = known('requestId', options, ['header', 'trust', 'generate']);
-  const [lower = ''] = fieldNames('requestId: header', [header]);
+  const [lower = ''] = ownFieldNames('requestId: header', [header]);
   const trusts = trustFor('requestId: trust', trust);
   callable('requestId: generate', generate);
   const hook = headHook((res) => setId(res, header));

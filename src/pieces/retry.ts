@@ -108,7 +108,9 @@ export function retry(options: RetryOptions = {}): Retry {
 
   const handler: Handler = function retryMiddleware(req, res, next) {
     const exchange = exchangeOf(req, res);
-    exchange.upload = new KeptUpload(bufferBodyBytes);
+    // Another `retry()` before this one may have kept some of it already.
+    exchange.upload ??= new KeptUpload(bufferBodyBytes);
+    exchange.upload.allow(bufferBodyBytes);
     exchange.around(tryAgain);
     next?.();
   };

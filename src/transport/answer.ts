@@ -237,8 +237,9 @@ function forbidsLength(status: number): boolean {
 function sendStream(exchange: Exchange, stream: Readable): void {
   const { req, res } = exchange;
   flushHead(res);
-  stream.on('data', () => flushCompressed(res));
   stream.pipe(res);
+  // Behind the pipe: what is flushed is what has just been written.
+  stream.on('data', () => flushCompressed(res));
   limitSlowReader(exchange);
   res.once('close', () => stream.destroy());
   finished(stream, { writable: false }, (cause) => {

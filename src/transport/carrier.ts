@@ -38,6 +38,11 @@ export interface Carrier extends SocketWatcher {
   letGo?(socket: Socket): void;
 }
 
+/** Whether a request waits for a connection that others are using. */
+export function isInLine({ connection }: SendOptions): boolean {
+  return connection === undefined || (connection.leave !== undefined && !connection.isOpen);
+}
+
 /** An answer that is waited for, or is on its way. */
 export interface Awaited {
   /** Ends it, and its socket, when it has taken too long. */

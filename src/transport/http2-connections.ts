@@ -129,10 +129,14 @@ export class Http2Connections implements Connections, SessionOwner, Http2Line {
     }
     this.#connecting = true;
     const { hostname, host, protocol, port } = new URL(this.#upstream.origin);
-    this.#connect({ hostname, host, protocol, port }, (error, socket) => {
-      if (error !== null) this.#refuse(error);
-      else this.#open(socket);
-    });
+    try {
+      this.#connect({ hostname, host, protocol, port }, (error, socket) => {
+        if (error !== null) this.#refuse(error);
+        else this.#open(socket);
+      });
+    } catch (error) {
+      this.#refuse(error as Error);
+    }
   }
 
   #open(socket: Socket | TLSSocket): void {

@@ -17,7 +17,8 @@ export function isUnfit(code: number): boolean {
  * the upstream.
  */
 export function cancel(stream: ClientHttp2Stream): void {
-  if (stream.closed) return;
+  // It may have ended with bytes that nobody has read, and would then never close.
+  if (stream.closed) return void stream.destroy();
   stream._final = (done) => done();
   stream.close(constants.NGHTTP2_CANCEL);
 }

@@ -34,6 +34,8 @@ export function lingerOnUpload(req: IncomingMessage, res: ServerResponse): void 
     socket.end();
   };
   const limit = () => {
+    // The upload has ended meanwhile, and will not say so again.
+    if (req.closed) return letGo();
     const timer = setTimeout(close, LINGER_MS);
     timer.unref();
     const release = () => {

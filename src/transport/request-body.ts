@@ -146,6 +146,8 @@ export class RequestBody extends Readable {
       this.destroy(new ClientClosedError());
       return;
     }
+    // From here on nothing is waited for from the client.
+    this.#deadline?.end();
     if (this.#exchange.upload !== undefined) this.#exchange.upload.ended = true;
     this.push(null);
   }

@@ -3,6 +3,7 @@ import { Deadline } from '../deadline.js';
 import type { Attempt } from '../exchange/attempt.js';
 import type { Exchange } from '../exchange/exchange.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
+import { isInLine } from './carrier.js';
 import type { Connections } from './connections.js';
 import { log, logTry } from './log.js';
 import type { OutgoingRequest } from './request.js';
@@ -52,12 +53,13 @@ export class Try {
     return this.call.settings;
   }
 
-  /** Hands the request to undici, or to what stands in its place. */
-  dispatch(handler: Dispatcher.DispatchHandler): void {
+  /** Hands the request to undici, or to what stands in its place; whether it has to wait in a line. */
+  dispatch(handler: Dispatcher.DispatchHandler): boolean {
     const { connections, request, again } = this;
     if (log.enabled) logTry(request, '→');
     if (again) connections.dispatchFresh(request, handler);
     else connections.dispatch(request, handler);
+    return isInLine(request);
   }
 
   /** Calls back when it has waited for too long to be sent. */

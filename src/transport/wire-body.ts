@@ -209,12 +209,13 @@ export class WireBody {
 
   #waitForClient(res: ServerResponse): void {
     this.#pause();
+    if (!this.#paused) return;
     if (!this.#waited) {
       this.#waited = true;
       // Not by `this`: compression() puts the listener on a stream of its own.
       res.on('drain', () => this.resume());
     }
-    this.#stall = new Deadline(this.#timeoutMs, () => this.#owner.stalled());
+    this.#stall ??= new Deadline(this.#timeoutMs, () => this.#owner.stalled());
   }
 
   /** Its connection carries something else from here on, or nothing any more. */

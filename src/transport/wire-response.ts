@@ -71,9 +71,8 @@ export class WireResponse
 
   /** Sends the request as soon as a connection can take it. */
   dispatch(): void {
-    this.#try.dispatch(this);
-    // One that is open sends at the end of this turn: nearly all requests have one.
-    if (this.#try.request.connection?.isOpen || this.#controller || this.#over) return;
+    // Nearly all have a connection, or one is being made for them.
+    if (!this.#try.dispatch(this) || this.#controller || this.#over) return;
     this.#try.limitWait(() => this.#giveUp(new OverloadedError({ upstream: this.upstream })));
   }
 
@@ -271,7 +270,7 @@ export class WireResponse
 
   /** The client has not read for too long. */
   stalled(): void {
-    this.#giveUp(new BodyTimeoutError({ upstream: this.upstream }, 408));
+    if (!this.#over) this.#giveUp(new BodyTimeoutError({ upstream: this.upstream }, 408));
   }
 
   #giveUp(error: ProxyError): void {

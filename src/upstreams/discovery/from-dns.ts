@@ -163,7 +163,8 @@ async function* listsOf(settings: Settings, signal: AbortSignal) {
       last = answer;
       yield endpoints.map((endpoint) => upstreamAt(endpoint, settings));
     }
-    const pause = Math.min(intervalMs, Math.max(ttlMs, MIN_TTL_MS));
+    // A resolver of the user's own may not know for how long its answer stands.
+    const pause = ttlMs >= 0 ? Math.min(intervalMs, Math.max(ttlMs, MIN_TTL_MS)) : intervalMs;
     await delay(pause, undefined, { ref: false, signal });
   }
 }
