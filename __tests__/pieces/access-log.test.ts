@@ -195,6 +195,21 @@ describe('accessLog', () => {
     });
   });
 
+  it('answers when the function for it throws, and has a record all the same', async () => {
+    const warned = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    const { log, first } = logging({
+      trust: () => {
+        throw new Error('trust is broken');
+      },
+    });
+    const { port } = await gateway('node:http', log, proxyPass((await rawUpstream()).url));
+    const xff = 'GET / HTTP/1.1\r\nHost: gateway\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n';
+    expect((await rawRequest(port, xff)).status).toBe(200);
+    expect(await first()).toMatchObject({ status: 200 });
+    expect(warned).toHaveBeenCalled();
+    warned.mockRestore();
+  });
+
   it('believes trusted proxies alone about the client, and only addresses', async () => {
     const clientOf = async (trust: AccessLogOptions['trust'], xff: string) => {
       const { log, first } = logging({ trust });

@@ -22,6 +22,7 @@ import {
 import { WebSocket, WebSocketServer } from 'ws';
 import { inspect } from '../../src/options.js';
 import { rawClient, rawRequest } from '../helpers/client.js';
+import { anExchange } from '../helpers/exchanges.js';
 import { basic, bearer, guarded, issuer, NOW, show } from '../helpers/identity.js';
 import { onlyRequest, request } from '../helpers/requests.js';
 import {
@@ -225,6 +226,24 @@ describe('authenticate', () => {
     await pending;
     await new Promise(setImmediate);
     expect(passed).toBe(0);
+  });
+
+  it('leaves it alone when what is behind it throws', async () => {
+    const asked: string[] = [];
+    const verifier = (name: string): Verifier => ({
+      ...answers({ ...identity, subject: name }),
+      verify: () => {
+        asked.push(name);
+        return { ...identity, subject: name };
+      },
+    });
+    const handler = authenticate(verifier('one'), verifier('two'));
+    const exchange = anExchange();
+    const next = () => {
+      throw new Error('a fault of the app');
+    };
+    expect(() => handler(exchange.req, exchange.res, next)).toThrow('a fault of the app');
+    expect(asked).toEqual(['one']);
   });
 
   it('survives a challenge that throws, whenever it is asked for', async () => {
