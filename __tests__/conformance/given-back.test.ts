@@ -9,7 +9,6 @@ import {
   exchangeOf,
   loadBalancer,
   modifyResponse,
-  type ProxyError,
   proxyErrors,
   proxyPass,
   retry,
@@ -17,8 +16,14 @@ import {
 } from 'headrace';
 import { rawClient, rawRequest } from '../helpers/client.js';
 import { http2Upstream } from '../helpers/http2.js';
-import { recordErrors } from '../helpers/record-errors.js';
-import { closeAfter, gateway, type Middleware, OK, rawUpstream } from '../helpers/servers.js';
+import {
+  closeAfter,
+  gateway,
+  listen,
+  type Middleware,
+  OK,
+  rawUpstream,
+} from '../helpers/servers.js';
 import { eventually, settled } from '../helpers/settled.js';
 
 const GET = 'GET / HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n';
@@ -94,33 +99,6 @@ describe('the time that a client may stand still', () => {
     expect((await rawRequest(port, many)).status).toBe(200);
     expect((await rawRequest(port, GET)).body).toBe('0000000000');
   });
-
-  it('does not count when it has sent everything', async () => {
-    const upstream = await rawUpstream();
-    // It takes what its kernel takes, and reads nothing.
-    const { errors, record } = recordErrors();
-    const options = { bodyTimeoutMs: 100, headersTimeoutMs: 400 };
-    const { port } = await gateway(
-      'express 5',
-      (req, _res, next) => {
-        req.once('end', () => errors.push({ code: 'the end' } as unknown as ProxyError));
-        next();
-      },
-      proxyPass(upstream.url, options),
-      record,
-    );
-    // One that is quick and one that comes in two pieces: its end is read while undici takes no more.
-    const client = await rawClient(
-      port,
-      `POST / HTTP/1.1\r\nHost: gateway\r\nContent-Length: 2000000\r\n\r\n${'x'.repeat(20_000)}`,
-    );
-    await eventually('the upstream', () => upstream.sockets.length === 1);
-    upstream.sockets[0]?.pause();
-    client.write('x'.repeat(1_980_000));
-    const received = await client.until((text) => text.startsWith('HTTP/1.1 5'));
-    expect(received).toMatch(/^HTTP\/1\.1 504 /);
-    expect(errors.map(({ code }) => code)).toEqual(['the end', 'ERR_PROXY_HEADERS_TIMEOUT']);
-  });
 });
 
 describe('a connection whose uploads are refused', () => {
@@ -141,7 +119,7 @@ describe('a connection whose uploads are refused', () => {
     });
     const client = await rawClient(port);
     const half = 'x'.repeat(10_000);
-    for (let i = 1; i <= 3; i++) {
+    for (let i = 1; i <= 8; i++) {
       client.write(`POST / HTTP/1.1\r\nHost: gateway\r\nContent-Length: 20000\r\n\r\n${half}`);
       await delay(15);
       client.write(half);
@@ -149,7 +127,7 @@ describe('a connection whose uploads are refused', () => {
     }
     await settled(() => socket?.listenerCount('close') ?? 0, 30);
     expect(Object.hasOwn(socket as Socket, 'destroySoon')).toBe(false);
-    expect(socket?.listenerCount('close')).toBeLessThanOrEqual(2);
+    expect(socket?.listenerCount('close')).toBeLessThan(4);
   });
 });
 
