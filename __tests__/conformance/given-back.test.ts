@@ -16,14 +16,7 @@ import {
 } from 'headrace';
 import { rawClient, rawRequest } from '../helpers/client.js';
 import { http2Upstream } from '../helpers/http2.js';
-import {
-  closeAfter,
-  gateway,
-  listen,
-  type Middleware,
-  OK,
-  rawUpstream,
-} from '../helpers/servers.js';
+import { closeAfter, gateway, type Middleware, OK, rawUpstream } from '../helpers/servers.js';
 import { eventually, settled } from '../helpers/settled.js';
 
 const GET = 'GET / HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n';

@@ -116,6 +116,10 @@ describe('requestId', () => {
 
 describe('requestId options', () => {
   it.each([
+    [
+      { header: 'Content-Length' },
+      'requestId: header cannot have "content-length": it must be a field of letters, digits and dashes',
+    ],
     [{ header: 'a b' }, 'requestId: header[0] must be a field name, received "a b"'],
     [{ trust: ['x'] }, 'requestId: trust[0] must be an address or a range, received "x"'],
     [{ generate: 'uuid' }, 'requestId: generate must be a function, received "uuid"'],

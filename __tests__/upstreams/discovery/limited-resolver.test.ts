@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { fromDns, UpstreamPool } from 'headrace';
 import type { DnsResolver } from '../../../src/upstreams/discovery/dns-records.js';
@@ -46,6 +47,23 @@ describe('a resolver that never answers', () => {
     await jest.advanceTimersByTimeAsync(0);
     expect(told).toHaveLength(1);
     expect(jest.getTimerCount()).toBe(0);
+  });
+});
+
+describe('a resolver that does not say for how long its answer stands', () => {
+  it('is asked at intervals', async () => {
+    jest.useRealTimers();
+    let asked = 0;
+    const resolve4 = async () => {
+      asked++;
+      return [{ address: '10.0.0.1' }] as never;
+    };
+    const settings = { hostname: 'app.test', resolver: resolver({ resolve4 }), intervalMs: 100 };
+    const pool = new UpstreamPool(fromDns(settings));
+    await delay(350);
+    await pool.close();
+    expect(asked).toBeGreaterThan(1);
+    expect(asked).toBeLessThanOrEqual(4);
   });
 });
 
