@@ -8,7 +8,7 @@ const LINGER_BYTES = 1_048_576;
 const LINGER_MS = 2_000;
 
 /** Node keeps the answer that is being written on the socket. */
-interface ServedSocket extends Socket {
+export interface ServedSocket extends Socket {
   _httpMessage?: ServerResponse | null;
 }
 

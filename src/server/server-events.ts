@@ -5,6 +5,7 @@ import { offeredProtocols } from '../exchange/upgrade-protocols.js';
 import { ignore } from '../ignore.js';
 import { saidYes } from '../options.js';
 import { routeAsRoot } from './authority-form.js';
+import { endBehindAnswers } from './client-error.js';
 import { type AnyServer, Drain } from './drain.js';
 import { continueOnRead, isPlainExpectation, refuseExpectation } from './expectation.js';
 import { Handover, refuse, takeOver } from './handover.js';
@@ -40,6 +41,7 @@ export class ServerEvents {
     this.#server = server;
     this.#drain = new Drain(server);
     const events = server as Server;
+    events.on('clientError', endBehindAnswers);
     events.on('checkContinue', this.#onContinue);
     events.on('checkExpectation', refuseExpectation);
     events.on('upgrade', this.#onUpgrade);
@@ -66,6 +68,7 @@ export class ServerEvents {
     await Promise.all([closed, this.#drain.begin(drainMs)]);
     this.#drain.end();
     const events = server as Server;
+    events.off('clientError', endBehindAnswers);
     events.off('checkContinue', this.#onContinue);
     events.off('checkExpectation', refuseExpectation);
     events.off('upgrade', this.#onUpgrade);
