@@ -159,7 +159,7 @@ export {
   type RewriteCookiesOptions,
   rewriteCookies,
 } from './pieces/rewrite-cookies.js';
-export { rewriteRedirects } from './pieces/rewrite-redirects.js';
+export { type RewriteRedirectsOptions, rewriteRedirects } from './pieces/rewrite-redirects.js';
 export { type RewriteFunction, type RewriteRules, rewriteUrl } from './pieces/rewrite-url.js';
 export { sendResponse } from './pieces/send-response.js';
 export { type StatusPage, type StatusPageOptions, statusPage } from './pieces/status-page.js';

@@ -517,6 +517,19 @@ describe('reverseProxy, as a pipeline', () => {
     });
   });
 
+  it('believes whom forwardedFor does when it maps redirects', async () => {
+    const Location = 'http://backend.example/login';
+    const proxy = reverseProxy({
+      target: 'http://backend.example',
+      forwardedFor: { trust: 'loopback' },
+    });
+    const app = appWith(answer({ status: 302, headers: { Location } }), proxy, proxyErrors());
+    await supertest(app)
+      .get('/')
+      .set({ 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'public.example' })
+      .expect('Location', 'https://public.example/login');
+  });
+
   it('leaves out what is switched off', async () => {
     const target = 'http://backend.example';
     const { fields, received } = await through({

@@ -6,6 +6,7 @@ import {
   exchangeOf,
   type Handler,
   proxyPass,
+  type RewriteRedirectsOptions,
   type RewriteRules,
   reverseProxy,
   rewriteRedirects,
@@ -23,6 +24,7 @@ interface Setup {
   rules?: RewriteRules;
   host?: string;
   trustProxy?: unknown;
+  trust?: RewriteRedirectsOptions['trust'];
   claims?: Record<string, string>;
 }
 
@@ -31,7 +33,10 @@ async function mapped(location: string, setup: Setup = {}): Promise<string | und
   const { target = 'http://backend.example', mount = '/', url = mount, status = 302 } = setup;
   const app = express();
   if (setup.trustProxy !== undefined) app.set('trust proxy', setup.trustProxy);
-  const pieces: Handler[] = [rewriteRedirects(), answer({ status, headers: { location } })];
+  const pieces: Handler[] = [
+    rewriteRedirects({ trust: setup.trust }),
+    answer({ status, headers: { location } }),
+  ];
   if (setup.rules !== undefined) pieces.push(rewriteUrl(setup.rules));
   app.use(mount, ...pieces, proxyPass(target));
   const test = request(app)
@@ -194,6 +199,18 @@ describe('rewriteRedirects', () => {
     expect(await mapped(location, { claims })).toBe('http://app.example/x');
   });
 
+  it.each<[Setup['trust'], string]>([
+    ['loopback', 'https://public.example/x'],
+    [1, 'https://public.example/x'],
+    [() => true, 'https://public.example/x'],
+    ['10.0.0.0/8', 'http://app.example/x'],
+    [false, 'http://app.example/x'],
+  ])('takes its word where `trust` is %p', async (trust, result) => {
+    const claims = { 'X-Forwarded-Proto': 'https', 'X-Forwarded-Host': 'public.example' };
+    const setup: Setup = { claims, trust, trustProxy: trust === false };
+    expect(await mapped('http://backend.example/x', setup)).toBe(result);
+  });
+
   it('tells the path alone where the client named no host that can be', async () => {
     expect(await mapped('http://backend.example/x', { host: 'a*b' })).toBe('/x');
   });
@@ -218,11 +235,13 @@ describe('rewriteRedirects', () => {
   });
 
   it.each([
-    [{ hosts: [] }, 'rewriteRedirects: unknown option "hosts"; known are none'],
+    [{ hosts: [] }, 'rewriteRedirects: unknown option "hosts"; known are trust'],
+    [{ trust: {} }, "rewriteRedirects: trust must be 'app', a boolean, a number, addresses"],
     [null, 'rewriteRedirects: options must be an object, received null'],
     [true, 'rewriteRedirects: options must be an object, received true'],
   ])('refuses %j', (options, message) => {
-    expect(() => rewriteRedirects(options as never)).toThrow(new TypeError(message));
+    expect(() => rewriteRedirects(options as never)).toThrow(TypeError);
+    expect(() => rewriteRedirects(options as never)).toThrow(message);
   });
 
   it('says so when it is mounted without being called', async () => {

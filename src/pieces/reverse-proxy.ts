@@ -84,7 +84,7 @@ export interface ReverseProxyOptions extends ProxyPassOptions, UpstreamPoolOptio
   /** Rules of `rewriteUrl()`; left out without any. */
   readonly rewriteUrl?: RewriteRules | undefined;
   /**
-   * Whether `rewriteRedirects()` is there.
+   * Whether `rewriteRedirects()` is there, with the `trust` of `forwardedFor`.
    *
    * @default true
    */
@@ -261,10 +261,10 @@ function around(options: PieceOptions, single: boolean): Piece[] {
 }
 
 function after(options: PieceOptions): Piece[] {
-  const { rewriteRedirects: redirects = true } = options;
+  const { rewriteRedirects: redirects = true, forwardedFor: forwarded } = options;
   flag('reverseProxy: rewriteRedirects', redirects);
   const pieces: Piece[] = [];
-  if (redirects) pieces.push(rewriteRedirects());
+  if (redirects) pieces.push(rewriteRedirects({ trust: forwarded ? forwarded.trust : 'app' }));
   if (options.rewriteCookies !== undefined) pieces.push(rewriteCookies(options.rewriteCookies));
   if (options.modifyResponse !== undefined) pieces.push(modifyResponse(options.modifyResponse));
   return pieces;

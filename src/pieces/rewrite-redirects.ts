@@ -1,9 +1,20 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { appTrusts, clientOrigin, mountPath, peerAddress } from '../exchange/client.js';
+import { clientOrigin, mountPath } from '../exchange/client.js';
 import { type Exchange, exchangeOf, type Handler } from '../exchange/exchange.js';
+import { type RequestTrusts, type Trust, trustFor, trustsPeer } from '../exchange/trust.js';
 import type { UpstreamResponse } from '../exchange/upstream-response.js';
 import { known } from '../options.js';
 import type { Upstream } from '../upstreams/upstream.js';
+
+/** Options for {@link rewriteRedirects}. */
+export interface RewriteRedirectsOptions {
+  /**
+   * Whose word about the client's scheme and host counts, as in `forwardedFor()`: give both the same.
+   *
+   * @default 'app'
+   */
+  readonly trust?: Trust | undefined;
+}
 
 /**
  * Maps `Location` of 201 and 3xx back to where the client is: the upstream's origin and base path go,
@@ -14,28 +25,31 @@ import type { Upstream } from '../upstreams/upstream.js';
  * app.use('/shop', rewriteRedirects(), proxyPass('http://localhost:3000/app'));
  * // Location: http://localhost:3000/app/login → http://gateway.example/shop/login
  */
-export function rewriteRedirects(options: Record<string, never> = {}): Handler {
-  known('rewriteRedirects', options, []);
+export function rewriteRedirects(options: RewriteRedirectsOptions = {}): Handler {
+  const { trust = 'app' } = known('rewriteRedirects', options, ['trust']);
+  const trusts = trustFor('rewriteRedirects: trust', trust);
+  const hook = (response: UpstreamResponse, req: IncomingMessage, res: ServerResponse): void => {
+    rewriteLocation(response, exchangeOf(req, res), trusts);
+  };
 
   return function rewriteRedirectsMiddleware(req, res, next) {
-    exchangeOf(req, res).onResponse(rewriteLocation);
+    exchangeOf(req, res).onResponse(hook);
     next?.();
   };
 }
 
 function rewriteLocation(
   response: UpstreamResponse,
-  req: IncomingMessage,
-  res: ServerResponse,
+  exchange: Exchange,
+  trusts: RequestTrusts,
 ): void {
   const { status, headers, upstream } = response;
   if (upstream === undefined || (status !== 201 && (status < 300 || status > 399))) return;
   const location = headers.get('location');
   if (location === undefined) return;
-  const exchange = exchangeOf(req, res);
   const tries = exchange.attempts.filter((attempt) => attempt.upstream === upstream);
   const host = response.sentHost ?? tries.at(-1)?.host;
-  const mapped = mapLocation(location, exchange, upstream, host);
+  const mapped = mapLocation(location, exchange, upstream, host, trusts);
   if (mapped !== undefined) headers.set('Location', mapped);
 }
 
@@ -48,6 +62,7 @@ function mapLocation(
   exchange: Exchange,
   upstream: Upstream,
   sent: string | undefined,
+  trusts: RequestTrusts,
 ): string | undefined {
   const [whole, scheme, authority, path = '/'] = LOCATION.exec(location) ?? [];
   if (whole === undefined) return undefined;
@@ -63,8 +78,7 @@ function mapLocation(
   if (mapped === undefined) return undefined;
   if (authority === undefined) return mapped === path ? undefined : asPath(mapped);
   const { req } = exchange;
-  const peer = peerAddress(req);
-  const { proto, host } = clientOrigin(req, peer !== undefined && appTrusts(req, peer, 0));
+  const { proto, host } = clientOrigin(req, trustsPeer(req, trusts));
   if (host === undefined) return asPath(mapped);
   return `${scheme === undefined ? '' : `${proto}:`}//${host}${mapped}`;
 }
