@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import {
   checkServerIdentity,
   type PeerCertificate,
+  type SecureContext,
   type TLSSocket,
   type TlsOptions,
 } from 'node:tls';
@@ -361,7 +362,7 @@ it('TLS settings that nobody can connect with are 502, and nothing comes of them
   closeAfter(() => process.off('uncaughtException', note));
   const { errors, record } = recordErrors();
   // What can be told at the start is refused then; this throws when a connection is made.
-  const tls = { minDHSize: -1 };
+  const tls = { secureContext: {} as SecureContext };
   const options = { tls, connectTimeoutMs: 50 };
   const { port } = await gateway('express 5', proxyPass('https://127.0.0.1:1', options), record);
   const { status } = await rawRequest(port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n');

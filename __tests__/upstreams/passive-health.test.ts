@@ -363,6 +363,12 @@ describe('options of passive health', () => {
     );
   });
 
+  it('take a first ejection that is longer than the longest would be', () => {
+    const { at } = watched({ maxFailures: 1, ejectMs: 600_000 });
+    fail(at(0));
+    expect(secondsOut(at(0))).toBe(600);
+  });
+
   it('refuse a status that is none, by its place', () => {
     const passive = { statuses: [503, '504'] } as unknown as PassiveHealthOptions;
     expect(() => new UpstreamPool(URLS, { health: { passive } })).toThrow(

@@ -20,7 +20,7 @@ export interface PassiveHealthOptions {
    */
   readonly ejectMs?: number | undefined;
   /**
-   * The longest ejection.
+   * The longest ejection. By default `300_000`, or `ejectMs` where that is longer.
    *
    * @default 300_000
    */
@@ -80,7 +80,7 @@ export class PassiveHealth {
       maxFailures = 5,
       windowMs = 10_000,
       ejectMs = 10_000,
-      maxEjectMs = 300_000,
+      maxEjectMs = Math.max(300_000, ejectMs),
       maxEjectedRatio = 0.5,
       statuses = [502, 503, 504],
     } = known(factory, options, [
