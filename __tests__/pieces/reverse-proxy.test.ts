@@ -620,6 +620,10 @@ describe('reverseProxy, as a pipeline', () => {
     [{ target: 'http://a', upstreams: ['http://b'] }, `${EITHER}both were given`],
     ['htp://a', 'reverseProxy: target must be an http(s) URL, received "htp://a"'],
     [{ target: 5 }, 'reverseProxy: target must be an http(s) URL, received 5'],
+    [
+      { target: ['http://a', 'http://b'] },
+      'reverseProxy: target must be an http(s) URL, received an array of 2',
+    ],
     [7, 'reverseProxy: target must be an http(s) URL, received 7'],
     [{ upstreams: null }, 'loadBalancer: upstreams must be an array, received null'],
     [

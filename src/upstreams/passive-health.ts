@@ -45,6 +45,9 @@ export interface EjectionScope {
   /** All upstreams, those that are out included. */
   upstreams(): readonly Upstream[];
   readonly now: () => number;
+  /** Keeps an upstream to its share that fails and cannot be put out, until it answers well. */
+  limit(upstream: Upstream): void;
+  unlimit(upstream: Upstream): void;
 }
 
 /** What is remembered of one upstream. */
@@ -112,7 +115,9 @@ export class PassiveHealth {
       this.#count(upstream);
     } else if (this.#records.size > 0) {
       const record = this.#records.get(upstream);
-      if (record !== undefined && !upstream.bars.has('ejected')) record.ejections = 0;
+      if (record === undefined) return;
+      if (!upstream.bars.has('ejected')) record.ejections = 0;
+      this.#scope.unlimit(upstream);
     }
   }
 
@@ -146,7 +151,10 @@ export class PassiveHealth {
 
   #eject(upstream: Upstream, record: Record): void {
     if (upstream.bars.has('ejected')) return;
-    if (!this.#mayEject(upstream)) return this.#letBack(upstream);
+    if (!this.#mayEject(upstream)) {
+      this.#scope.limit(upstream);
+      return this.#letBack(upstream);
+    }
     const { ejectMs, maxEjectMs } = this.#settings;
     const duration = Math.min(ejectMs * 2 ** Math.min(record.ejections, 30), maxEjectMs);
     record.ejections += 1;

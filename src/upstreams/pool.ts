@@ -17,7 +17,7 @@ import {
   type UpstreamPoolEvents,
   type UpstreamPoolOptions,
 } from './pool-options.js';
-import { SlowStart } from './slow-start.js';
+import { Shares } from './shares.js';
 import { type UpstreamStats, upstreamStats } from './stats.js';
 import type { Strategy } from './strategy.js';
 import { Tiers } from './tiers.js';
@@ -33,7 +33,7 @@ export class UpstreamPool {
   readonly #settings: ConnectionSettings | undefined;
   readonly #passive: PassiveHealth | undefined;
   readonly #active: ActiveHealth | undefined;
-  readonly #slowStart: SlowStart | undefined;
+  readonly #shares: Shares;
   readonly #events = new PoolEvents();
   readonly #observer: UpstreamObserver;
   readonly #stopFollowing: (() => void) | undefined;
@@ -67,10 +67,15 @@ export class UpstreamPool {
     this.#strategy = strategyOf(strategy, factory);
     this.#settings =
       transport === undefined ? undefined : poolSettings(transport, `${factory}: transport`);
-    const scope = { upstreams: () => this.#upstreams, now };
+    this.#shares = new Shares(slowStartMs, now);
+    const scope = {
+      upstreams: () => this.#upstreams,
+      now,
+      limit: (upstream: Upstream) => this.#shares.limit(upstream),
+      unlimit: (upstream: Upstream) => this.#shares.unlimit(upstream),
+    };
     this.#passive = PassiveHealth.of(`${factory}: health.passive`, passive, scope);
     this.#active = ActiveHealth.of(`${factory}: health.active`, active, random);
-    this.#slowStart = slowStartMs > 0 ? new SlowStart(slowStartMs, now) : undefined;
     this.#observer = this.#observe();
     if (isDiscovery(list)) {
       const sink = {
@@ -106,10 +111,7 @@ export class UpstreamPool {
   pick(exchange: Exchange, except?: readonly Upstream[]): Upstream | undefined {
     if (this.eligible.length === 0) halfOpenDue(this.#upstreams);
     const candidates = except === undefined ? this.eligible : this.#usable().without(except);
-    const upstream = this.#slowStart
-      ? this.#slowStart.pick(this.#strategy, candidates, exchange)
-      : this.#strategy.pick(candidates, exchange);
-    return this.give(exchange, upstream);
+    return this.give(exchange, this.#shares.pick(this.#strategy, candidates, exchange));
   }
 
   /**
@@ -254,13 +256,13 @@ export class UpstreamPool {
   #enter(upstream: Upstream, isFirst: boolean): void {
     upstream.observer = this.#observer;
     this.#active?.watch(upstream);
-    if (!isFirst) this.#slowStart?.begin(upstream);
+    if (!isFirst) this.#shares.start(upstream);
   }
 
   #leave(upstream: Upstream): void {
     this.#passive?.forget(upstream);
     this.#active?.forget(upstream);
-    this.#slowStart?.forget(upstream);
+    this.#shares.forget(upstream);
     this.#draining.add(upstream);
     upstream.bar('draining');
     if (upstream.inFlight === 0) this.#drained(upstream);
@@ -283,8 +285,8 @@ export class UpstreamPool {
       barred: (upstream, bar, on) => {
         if (upstream.bars.has('draining')) return;
         // Half-open is not recovered: that is seen when the probe has come back.
-        if (on) this.#slowStart?.forget(upstream);
-        else if (upstream.well) this.#slowStart?.begin(upstream);
+        if (on) this.#shares.forget(upstream);
+        else if (upstream.well) this.#shares.start(upstream);
         this.#changed();
         if (on) this.#events.tell('ejected', upstream, bar);
         else if (upstream.well) this.#events.tell('recovered', upstream);

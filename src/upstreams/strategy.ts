@@ -9,8 +9,8 @@ export interface Strategy {
   /**
    * The upstream for this exchange, or `undefined` for none. The same array comes again until the
    * candidates change; it is never changed in place. Only a retry brings a shorter one for itself,
-   * without the upstreams that were tried, and slow start one without those that are still to wait;
-   * that may also ask several times for one exchange.
+   * without the upstreams that were tried, and so does a choice without those that start slowly or fail
+   * and have had their share, which may also ask several times for one exchange.
    */
   pick(candidates: readonly Upstream[], exchange: Exchange): Upstream | undefined;
   /** Is told how long each upstream took to the head of a response. Optional. */

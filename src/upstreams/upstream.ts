@@ -363,6 +363,7 @@ const PASSES: Readonly<Record<CircuitStatus['state'], number>> = {
 
 function entry(init: UpstreamInit, path: string): UpstreamOptions {
   if (typeof init !== 'object' || init instanceof URL) return { url: init };
+  if (Array.isArray(init)) return { url: init as never };
   return known(path.replace(/[.:]\s*url$/, ''), init, ['url', 'weight', 'priority', 'transport']);
 }
 
