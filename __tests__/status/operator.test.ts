@@ -82,4 +82,30 @@ describe('by hand, an upstream', () => {
     expect(pool.eligible.map(String)).toEqual(['http://a']);
     expect(jest.getTimerCount()).toBe(0);
   });
+
+  it('is drained on one page and stays so when its ejection by another is over', () => {
+    const { act, a, pool } = operated();
+    act('eject');
+    new Operator({ same: pool }).act(
+      new URLSearchParams({ action: 'drain', upstream: 'http://a', pool: 'same' }),
+    );
+    jest.advanceTimersByTime(60_000);
+    expect(a.usable).toBe(false);
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
+  it('is ejected by another page for all of its time when the first one is closed', () => {
+    const { act, a, pool, operator } = operated();
+    const other = new Operator({ same: pool });
+    const form = { upstream: 'http://a', pool: 'same' };
+    act('eject');
+    other.act(new URLSearchParams({ ...form, action: 'resume' }));
+    expect(a.usable).toBe(true);
+    other.act(new URLSearchParams({ ...form, action: 'eject' }));
+    operator.close();
+    jest.advanceTimersByTime(29_999);
+    expect(a.usable).toBe(false);
+    jest.advanceTimersByTime(1);
+    expect(a.usable).toBe(true);
+  });
 });
