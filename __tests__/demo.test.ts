@@ -118,7 +118,7 @@ describe('the demo', () => {
     const ask = () => request(demo.gateway).get('/news');
     const [first, second, third] = [...(await Promise.all([ask(), ask()])), await ask()];
     expect([second.text, third.text]).toEqual([first.text, first.text]);
-    expect(third.headers['cache-status']).toMatch(/^headrace; hit; ttl=[89]$/);
+    expect(third.headers['cache-status']).toMatch(/^headrace; hit; ttl=[1-9]$/);
     expect((await request(demo.gateway).post('/news/forget')).text).toBe('forgotten: 1\n');
     expect((await ask()).text).not.toBe(first.text);
   });

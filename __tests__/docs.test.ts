@@ -76,7 +76,7 @@ describe('code in the pages and in comments', () => {
     );
     expect(blocks.length).toBeGreaterThan(30);
     expect(await typeErrors(blocks)).toBe('');
-  }, 60_000);
+  }, 180_000);
 });
 
 describe('links', () => {

@@ -50,7 +50,7 @@ beforeAll(async () => {
   const names = Object.keys(faults);
   const shares = [0, 1].map((share) => names.filter((_, i) => i % 2 === share));
   reports = Object.assign({}, ...(await Promise.all(shares.map((share) => repeat(script, share)))));
-}, 120_000);
+}, 400_000);
 
 afterAll(() => rm(directory, { recursive: true, force: true }));
 

@@ -33,7 +33,7 @@ beforeAll(async () => {
   for (const name of Object.keys((await manifest(root)).dependencies)) {
     await symlink(join(root, 'node_modules', name), join(consumer, 'node_modules', name));
   }
-}, 60_000);
+}, 180_000);
 
 afterAll(async () => {
   await rm(consumer, { recursive: true, force: true });

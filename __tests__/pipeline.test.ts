@@ -317,7 +317,7 @@ describe('a process with a pipeline', () => {
   /** Runs a script from the root of the project and resolves with what it prints, if it ends in time. */
   function runScript(text: string): Promise<string> {
     return new Promise((resolve, reject) => {
-      const options = { cwd: root, timeout: 8_000 };
+      const options = { cwd: root, timeout: 20_000 };
       const child = execFile(process.execPath, ['-'], options, (error, stdout) =>
         error === null ? resolve(stdout) : reject(error),
       );

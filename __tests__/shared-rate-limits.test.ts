@@ -83,7 +83,7 @@ withRedis(
       const printed = (await Promise.all(runs)).map((text) => JSON.parse(text));
       const sum = (status: number) => printed.reduce((total, one) => total + (one[status] ?? 0), 0);
       expect([sum(200), sum(429)]).toEqual([100, 300]);
-    }, 30_000);
+    }, 60_000);
 
     describe.each([
       [true, 200],

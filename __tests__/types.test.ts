@@ -22,7 +22,7 @@ beforeAll(() => {
     const words = `${file?.fileName}:${line} ${ts.flattenDiagnosticMessageText(messageText, ' ')}`;
     complaints.set(name, [...(complaints.get(name) ?? []), words]);
   }
-}, 60_000);
+}, 180_000);
 
 describe('the types', () => {
   it.each(expectations)('%s', (_, { name }) => {

@@ -27,7 +27,7 @@ beforeAll(async () => {
     const at = (name: string) => new RegExp(`^the ${name} +(\\S+)$`, 'm').exec(text)?.[1] ?? '';
     [gateway, provider, upstream] = [at('gateway'), at('provider'), at('upstream')];
   });
-}, 60_000);
+}, 180_000);
 
 describe('the zero-trust demo', () => {
   it('sends whoever is signed out to the login, and from there to where they wanted to go', async () => {
@@ -234,7 +234,7 @@ describeInBrowser('the zero-trust demo in Chromium (needs apt-get install chromi
       });
       closeAfter(() => browser.close());
     });
-  }, 60_000);
+  }, 180_000);
 
   it('signs an admin in, leads to the page that was asked for, and signs out again', async () => {
     const page = await open();

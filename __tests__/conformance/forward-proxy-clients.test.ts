@@ -157,7 +157,7 @@ it('npm asks its registry', async () => {
   const { stdout } = await curlIt('npm', [...args, ...config, '--no-update-notifier'], { env });
   expect(JSON.parse(stdout)).toMatchObject({ registry: `${site.http}/` });
   expect(seen.map(({ url }) => url)).toContain('/-/ping');
-}, 30_000);
+}, 60_000);
 
 // Where Chromium is missing this is reported as skipped; CI has to have it.
 const withChromium = chromium === undefined && !process.env.CI ? it.skip : it;

@@ -80,13 +80,13 @@ describe('the time that a client may stand still', () => {
         socket.end(`${chunk.repeat(300)}0\r\n\r\n`);
       } else {
         socket.write('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n');
-        const timer = setInterval(() => socket.write('0'), 60);
+        const timer = setInterval(() => socket.write('0'), 150);
         closeAfter(() => clearInterval(timer));
       }
       return undefined;
     });
     const packed = compression({ threshold: 0, filter: (req) => req.url === '/many', level: 0 });
-    const pass = proxyPass(upstream.url, { bodyTimeoutMs: 200, connections: 1 });
+    const pass = proxyPass(upstream.url, { bodyTimeoutMs: 1_000, connections: 1 });
     const { port } = await gateway('express 5', packed, pass);
     const many = GET.replace('/', '/many').replace('gateway', 'gateway\r\nAccept-Encoding: gzip');
     expect((await rawRequest(port, many)).status).toBe(200);

@@ -83,10 +83,10 @@ export async function rawClient(port: number, bytes: string | Buffer = ''): Prom
     write: (more) =>
       void socket.write(typeof more === 'string' ? Buffer.from(more, 'latin1') : more),
     received: () => text,
-    until: (condition, timeoutMs = 5_000) =>
+    until: (condition, timeoutMs = 10_000) =>
       wait(() => condition(text), 'the expected answer', timeoutMs),
-    closed: (timeoutMs = 5_000) => wait(() => ended, 'the end of the connection', timeoutMs),
-    untilOrClosed: (condition, timeoutMs = 5_000) =>
+    closed: (timeoutMs = 10_000) => wait(() => ended, 'the end of the connection', timeoutMs),
+    untilOrClosed: (condition, timeoutMs = 10_000) =>
       wait(() => ended || condition(text), 'the expected answer or an end', timeoutMs),
     hasEnded: () => ended,
     wasReset: () => reset,
@@ -97,7 +97,7 @@ export async function rawClient(port: number, bytes: string | Buffer = ''): Prom
 export async function rawRequest(
   port: number,
   bytes: string | Buffer,
-  timeoutMs = 5_000,
+  timeoutMs = 10_000,
 ): Promise<RawResponse> {
   const client = await rawClient(port, bytes);
   const head = /^(HEAD) /.test(bytes.toString('latin1'));

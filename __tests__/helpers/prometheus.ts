@@ -95,7 +95,7 @@ async function start(folder: string): Promise<string> {
   // Parts of it that start side by side say these two, in either order.
   const address = () => /msg="Listening on" address=(\S+)\s/.exec(said)?.[1];
   const isReady = () => said.includes('ready to receive') && address() !== undefined;
-  await eventually('Prometheus', isReady, 10_000);
+  await eventually('Prometheus', isReady, 30_000);
   return `http://${address()}`;
 }
 

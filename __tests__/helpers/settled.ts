@@ -17,7 +17,7 @@ export async function settled(read: () => number, quietMs = 150): Promise<number
 export async function eventually(
   what: string,
   condition: () => boolean,
-  timeoutMs = 5_000,
+  timeoutMs = 10_000,
 ): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   while (!condition()) {

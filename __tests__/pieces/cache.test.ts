@@ -60,8 +60,9 @@ describe('cache', () => {
       expect(answer.header('content-length')).toBe('2');
     }
     expect(first.header('cache-status')).toBe('headrace; fwd=uri-miss; fwd-status=200; stored');
-    expect(second.header('cache-status')).toMatch(/^headrace; hit; ttl=(?:60|59)$/);
-    expect([first.header('age'), second.header('age')]).toEqual([undefined, '0']);
+    expect(second.header('cache-status')).toMatch(/^headrace; hit; ttl=(?:60|5\d)$/);
+    expect(first.header('age')).toBeUndefined();
+    expect(second.header('age')).toMatch(/^\d$/);
     expect(requestsOf(upstream)).toHaveLength(1);
   });
 

@@ -36,7 +36,7 @@ describeInBrowser('the status page in Chromium (needs apt-get install chromium)'
       });
       closeAfter(() => browser.close());
     });
-  }, 60_000);
+  }, 180_000);
 
   it('turns a failing upstream red within two seconds, says so, and draws on', async () => {
     let broken = false;

@@ -249,7 +249,7 @@ describe('first bytes that are no HTTP', () => {
     for (let i = 0; i < 100; i++) await Promise.all(Array.from({ length: 100 }, send));
     const answer = await rawRequest(port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n');
     expect(answer.status).toBe(200);
-  }, 60_000);
+  }, 180_000);
 });
 
 describe('close', () => {

@@ -71,7 +71,7 @@ describe('a WebSocket', () => {
         expect(Buffer.compare(bytes, Buffer.from(data))).toBe(0);
       }
     }
-  }, 30_000);
+  }, 60_000);
 
   it('passes pings, pongs and close codes on, both ways', async () => {
     const { url, sockets } = await echo();

@@ -29,7 +29,7 @@ describe('WeakList', () => {
       return deref.call(this);
     } as typeof deref;
     try {
-      for (let round = 0; round < 20; round++) {
+      for (let round = 0; round < 6; round++) {
         for (let i = 0; i < 16; i++) list.add({});
         await new Promise(setImmediate);
         collectGarbage();
