@@ -7,7 +7,7 @@ import { eventually } from '../helpers/settled.js';
 const INFO: RateLimitInfo = { totalHits: 1, resetTime: undefined };
 
 /** A store that answers when it is told to. */
-function slowStore(more: Partial<RateLimitStore> = {}) {
+function slowStore(more: Partial<RateLimitStore> = {}, timeoutMs = 20) {
   const asked: { resolve(): void; reject(error: Error): void }[] = [];
   const store: RateLimitStore = {
     increment: () =>
@@ -19,7 +19,7 @@ function slowStore(more: Partial<RateLimitStore> = {}) {
     ...more,
   };
   const now = testClock();
-  const prompt = new PromptStore(store, { timeoutMs: 20, now });
+  const prompt = new PromptStore(store, { timeoutMs, now });
   /** Counts once: what comes of it. */
   const count = () =>
     prompt.increment('key').then(
@@ -111,7 +111,7 @@ describe('PromptStore', () => {
       tries += 1;
       if (tries < 3) throw new Error('ECONNREFUSED');
     };
-    const { count, prompt, asked } = slowStore({ init });
+    const { count, prompt, asked } = slowStore({ init }, 5_000);
     await expect(prompt.init({ windowMs: 1_000 })).rejects.toThrow('ECONNREFUSED');
     expect(await count()).toMatch(/STORE: ECONNREFUSED$/);
     const counted = count();
