@@ -23,6 +23,21 @@ describe('Targets', () => {
     expect(closed).toHaveLength(1_002);
   });
 
+  it('closes none that was used of late while there is another', () => {
+    const targets = new Targets();
+    const get = (i: number) => targets.get(`http://host-${i}`, 'path');
+    const [first, second, third] = [get(0), get(1), get(2)];
+    for (let i = 3; i < 1_000; i++) get(i);
+    get(0);
+    get(2);
+    get(1_000);
+    expect([get(0), get(2)]).toEqual([first, third]);
+    expect(get(1)).not.toBe(second);
+    // Each has been used by now, and one must go all the same.
+    for (let i = 0; i < 1_001; i++) get(i);
+    expect(get(0)).toBe(first);
+  });
+
   it('closes all, and begins anew', async () => {
     const targets = new Targets();
     const before = targets.get('http://a', 'path');

@@ -1,12 +1,18 @@
 import { inspect } from '../options.js';
 import { Upstream } from './upstream.js';
 
-/** Targets that are kept with their connections; the oldest is closed for a new one beyond it. */
+/** Targets that are kept with their connections; for one more, one is closed that was not asked for of late. */
 const MAX_KEPT = 1_000;
+
+interface Kept {
+  readonly upstream: Upstream;
+  /** Since it was last looked for one to close. */
+  isUsed: boolean;
+}
 
 /** The upstreams behind targets that are named anew for each request. */
 export class Targets {
-  readonly #kept = new Map<string, Upstream>();
+  readonly #kept = new Map<string, Kept>();
 
   /** The upstream for a target; the same one while it is kept. */
   get(target: string | URL, path: string): Upstream {
@@ -18,27 +24,34 @@ export class Targets {
 
   /** The upstream of a key; made when it is not there. */
   keep(key: string, make: () => Upstream): Upstream {
-    let upstream = this.#kept.get(key);
-    if (upstream === undefined) {
-      upstream = make();
-      this.#kept.set(key, upstream);
-      if (this.#kept.size > MAX_KEPT) this.#closeOldest();
+    const kept = this.#kept.get(key);
+    if (kept !== undefined) {
+      kept.isUsed = true;
+      return kept.upstream;
     }
+    const upstream = make();
+    if (this.#kept.size >= MAX_KEPT) this.#closeOne();
+    this.#kept.set(key, { upstream, isUsed: false });
     return upstream;
   }
 
   async close(): Promise<void> {
-    const upstreams = [...this.#kept.values()];
+    const kept = [...this.#kept.values()];
     this.#kept.clear();
-    await Promise.all(upstreams.map((upstream) => upstream.close()));
+    await Promise.all(kept.map(({ upstream }) => upstream.close()));
   }
 
-  #closeOldest(): void {
-    for (const [key, upstream] of this.#kept) {
+  /** The oldest that was not used since it was last looked here; those that were go behind the newest. */
+  #closeOne(): void {
+    for (const [key, kept] of this.#kept) {
       this.#kept.delete(key);
-      // What is in flight finishes; nobody waits for it here.
-      void upstream.close();
-      return;
+      if (!kept.isUsed) {
+        // What is in flight finishes; nobody waits for it here.
+        void kept.upstream.close();
+        return;
+      }
+      kept.isUsed = false;
+      this.#kept.set(key, kept);
     }
   }
 }
