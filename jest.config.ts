@@ -1,4 +1,5 @@
 /** @jest-config-loader esbuild-register */
+import { availableParallelism } from 'node:os';
 import type { Config } from 'jest';
 
 /** The matrix runs the suite once more with the next undici in place of the one we depend on. */
@@ -22,8 +23,8 @@ const config: Config = {
   modulePathIgnorePatterns: ['<rootDir>/.cache/', '<rootDir>/dist/', '<rootDir>/bench/'],
   // For what hangs. How quick something is, the tests say that are about it.
   testTimeout: 30_000,
-  // Most tests wait for sockets, and a third process finds time on two cores that they leave.
-  maxWorkers: '150%',
+  // Most tests wait for sockets: one process more finds time that the others leave. (Jest takes more than 100 % for a count.)
+  maxWorkers: availableParallelism() + 1,
   transform: {
     '^.+\\.ts$': [
       '@swc/jest',
