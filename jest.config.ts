@@ -1,6 +1,8 @@
 /** @jest-config-loader esbuild-register */
-import { availableParallelism } from 'node:os';
 import type { Config } from 'jest';
+
+// Neither `import` nor `export`: Node >= 22.18 loads this file itself, and says so when it is no CommonJS.
+const { availableParallelism } = process.getBuiltinModule('node:os');
 
 /** The matrix runs the suite once more with the next undici in place of the one we depend on. */
 const undici: Record<string, string> =
@@ -58,5 +60,4 @@ const config: Config = {
   },
 };
 
-// Not `export default`: Node >= 22.18 loads this file itself, and says so when it is no CommonJS.
 module.exports = config;
